@@ -1,0 +1,1 @@
+//! The daemon that asks for sums, with its embedded broker.

@@ -1,0 +1,1 @@
+//! Bytes in and out over MQTT 3.1.1.

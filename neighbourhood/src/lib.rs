@@ -1,0 +1,1 @@
+//! A whole neighbourhood on one machine over real MQTT.

@@ -1,0 +1,1 @@
+//! Rounds, messages and the state machines of meter and collector.

@@ -1,0 +1,1 @@
+//! The state machines in virtual time, with every fault.
