@@ -1,8 +1,15 @@
 //! Sums over encrypted numbers: schemes and their proofs.
 
+pub mod elgamal;
+#[cfg(any(test, feature = "plain"))]
+pub mod plain;
 pub mod scheme;
 
+pub use elgamal::ElGamal;
+pub use elgamal::dlog::Table;
+#[cfg(any(test, feature = "plain"))]
+pub use plain::Plain;
 pub use scheme::{
-    Canonical, CombineError, Context, Culprits, DecodeError, GroupError, Participant, Range,
-    ResponseError, Rng, Scheme, Stored,
+    Canonical, CombineError, Context, Culprits, DecodeError, DeviceSecret, GroupError, Participant,
+    Range, ResponseError, Rng, Scheme, Stored,
 };

@@ -6,7 +6,7 @@
 //! [`Context`], opaque bytes that every proof binds.
 
 use std::collections::BTreeMap;
-use std::fmt::Debug;
+use std::fmt::{self, Debug, Formatter};
 
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -21,6 +21,29 @@ pub struct Context<'a>(pub &'a [u8]);
 /// A participant's position in the group, counted from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Participant(pub u16);
+
+/// A secret that never leaves its device and serves for nothing but hedging:
+/// randomness that depends on it stays unpredictable where the generator is
+/// not. Wiped when dropped; its Debug shows nothing.
+pub struct DeviceSecret(Zeroizing<[u8; 32]>);
+
+impl DeviceSecret {
+    /// The secret of these 32 bytes.
+    #[must_use]
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl Debug for DeviceSecret {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("DeviceSecret(..)")
+    }
+}
 
 /// A public value with exactly one encoding.
 pub trait Canonical: Sized {
@@ -174,11 +197,11 @@ pub trait Scheme: Sized + Send + Sync + 'static {
     /// The canonical encoding of the group's public key.
     fn group_key(&self) -> Vec<u8>;
 
-    /// Hides `plaintext`. The randomness is hedged: it depends on the secret,
-    /// the generator, the context and the plaintext together.
+    /// Hides `plaintext`. The randomness is hedged: it depends on the device's
+    /// secret, the generator, the context and the plaintext together.
     fn contribute(
         &self,
-        secret: &Self::Secret,
+        device: &DeviceSecret,
         plaintext: u64,
         context: Context<'_>,
         rng: &mut Rng,
@@ -188,7 +211,6 @@ pub trait Scheme: Sized + Send + Sync + 'static {
     /// fresh proof that binds `context`. None if `retained` is empty.
     fn claim(
         &self,
-        secret: &Self::Secret,
         retained: &[&Self::Retained],
         context: Context<'_>,
         rng: &mut Rng,

@@ -1,1 +1,12 @@
-//! The daemon that asks for sums, with its embedded broker.
+//! The daemon that collects encrypted contributions, asks for shares, and
+//! publishes sums; with its embedded broker.
+
+pub mod broker;
+pub mod cli;
+pub mod config;
+mod daemon;
+pub mod decode;
+mod region;
+
+pub use config::Config;
+pub use daemon::run;

@@ -1,2 +1,8 @@
-//! Entry point.
-fn main() {}
+//! Entry point of `collector`.
+
+use clap::Parser as _;
+use collector::cli::Cli;
+
+fn main() -> anyhow::Result<()> {
+    Cli::parse().execute()
+}

@@ -1,1 +1,11 @@
-//! The daemon beside one meter.
+//! The daemon beside one meter: it reads the meter, publishes encrypted
+//! readings, and helps to open sums.
+
+mod agent;
+pub mod cli;
+pub mod config;
+pub mod source;
+pub mod vitals;
+
+pub use agent::run;
+pub use config::Config;

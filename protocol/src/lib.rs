@@ -1,1 +1,24 @@
-//! Rounds, messages and the state machines of meter and collector.
+//! Rounds, messages and the state machines of meter and collector. No IO: time
+//! and randomness are handed in, and what is to be done is handed out.
+
+pub use aggregation::Rng;
+
+pub mod collector;
+pub mod entry;
+pub mod envelope;
+pub mod id;
+pub mod identity;
+pub mod keygen;
+pub mod message;
+pub mod meter;
+pub mod output;
+pub mod reading;
+pub mod release;
+mod retry;
+pub mod roster;
+pub mod round;
+pub mod slot;
+pub mod slots;
+pub mod statement;
+pub mod topic;
+mod view;

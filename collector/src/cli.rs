@@ -1,0 +1,80 @@
+//! The command line of `collector`.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+use host::shutdown::Shutdown;
+use tokio::runtime::Builder;
+
+use crate::config::Config;
+use crate::decode;
+
+/// Collects encrypted readings and publishes sums, and nothing but sums.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs until SIGTERM or SIGINT.
+    Run(ConfigFile),
+    /// Prints the identity keys of collector and registrar. Draws them if
+    /// there are none yet. Agents pin the registrar's.
+    Id(ConfigFile),
+    /// Explains messages field by field: reads the lines of
+    /// `mosquitto_sub -F '%t %x'` from standard input. Signatures are not
+    /// checked.
+    Decode {
+        /// One JSON object for each message.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Where the configuration is.
+#[derive(Args, Debug)]
+struct ConfigFile {
+    /// The configuration file.
+    #[arg(long, default_value = "/etc/hushgrid/collector.toml")]
+    config: PathBuf,
+}
+
+impl Cli {
+    /// Does what the command line asks for.
+    ///
+    /// # Errors
+    /// What went wrong, for a person.
+    pub fn execute(self) -> anyhow::Result<()> {
+        host::log::start();
+        match self.command {
+            Command::Run(file) => run(&file.config),
+            Command::Id(file) => print_ids(&file.config),
+            Command::Decode { json } => {
+                decode::lines(std::io::stdin().lock(), std::io::stdout().lock(), json)
+            }
+        }
+    }
+}
+
+/// Runs the collector of a configuration file until SIGTERM or SIGINT.
+///
+/// # Errors
+/// What went wrong, for a person.
+pub fn run(config: &Path) -> anyhow::Result<()> {
+    let config = Config::load(config)?;
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async { crate::run(config, Shutdown::new()?.requested()).await })
+}
+
+#[expect(clippy::print_stdout, reason = "the answer of the command")]
+fn print_ids(config: &Path) -> anyhow::Result<()> {
+    let config = Config::load(config)?;
+    let mut rng = host::clock::generator()?;
+    let (identity, registrar) = config.identities(&mut rng)?;
+    println!("collector = \"{}\"", identity.key());
+    println!("registrar = \"{}\"", registrar.key());
+    Ok(())
+}

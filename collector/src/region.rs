@@ -1,0 +1,125 @@
+//! A region's state machine on a thread of its own: its arithmetic keeps no
+//! one else waiting.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use aggregation::ElGamal;
+use aggregation::Table;
+use anyhow::Context as _;
+use host::clock;
+use host::journal::Journal;
+use host::keystore::Keystore;
+use protocol::collector::Collector;
+use protocol::output::{Output, Publication, Record};
+use tokio::runtime::Handle;
+
+use crate::config::{Config, RegionConfig};
+
+/// Messages that wait for the machine.
+const INBOX: usize = 1024;
+/// The longest sleep: a clock that was set is noticed within this time.
+const LONGEST_SLEEP: Duration = Duration::from_secs(10);
+
+/// What goes into a region's machine.
+pub(crate) enum Input {
+    /// The link to the broker is up.
+    Connected,
+    /// A message of one of the region's meters.
+    Message(Vec<u8>),
+}
+
+/// A region's machine, running.
+pub(crate) struct Region {
+    pub(crate) inbox: SyncSender<Input>,
+    pub(crate) thread: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Region {
+    /// Starts the machine. It ends when its inbox is dropped.
+    pub(crate) fn start(
+        config: &Config,
+        region: &RegionConfig,
+        decoder: Arc<Table>,
+        sender: link::Sender,
+    ) -> anyhow::Result<Self> {
+        let keystore = config.keystore()?;
+        let mut rng = clock::generator()?;
+        let keys = config.identities(&mut rng)?;
+        let roster_file = format!("roster-{}.cose", region.name);
+        let kept = keystore.read(&roster_file)?;
+        let kept = kept.as_ref().map(|bytes| bytes.as_slice());
+        let machine =
+            Collector::new(region.terms(), keys, kept, (decoder, rng), clock::now())
+                .with_context(|| format!("region {}", region.name))?;
+        let (inbox, received) = sync_channel(INBOX);
+        let name = region.name.to_string();
+        let runner = Runner {
+            machine,
+            keystore,
+            roster_file,
+            sender,
+            runtime: Handle::current(),
+            journal: Journal::default(),
+            region: name.clone(),
+        };
+        let thread = thread::Builder::new().name(name).spawn(move || runner.run(&received))?;
+        Ok(Self { inbox, thread })
+    }
+}
+
+struct Runner {
+    machine: Collector<ElGamal>,
+    keystore: Keystore,
+    roster_file: String,
+    sender: link::Sender,
+    runtime: Handle,
+    journal: Journal,
+    region: String,
+}
+
+impl Runner {
+    fn run(mut self, inbox: &Receiver<Input>) -> anyhow::Result<()> {
+        loop {
+            self.empty_outputs()?;
+            let due = self.machine.poll_timeout().map_or(LONGEST_SLEEP, clock::until);
+            match inbox.recv_timeout(due.min(LONGEST_SLEEP)) {
+                Ok(Input::Connected) => self.machine.handle_connected(clock::now()),
+                Ok(Input::Message(message)) => self.machine.handle_message(&message, clock::now()),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return self.empty_outputs(),
+            }
+            let now = clock::now();
+            if self.machine.poll_timeout().is_some_and(|due| due <= now) {
+                self.machine.handle_timeout(now);
+            }
+        }
+    }
+
+    fn empty_outputs(&mut self) -> anyhow::Result<()> {
+        while let Some(output) = self.machine.poll_output() {
+            match output {
+                Output::Persist(Record::Roster(bytes)) => {
+                    self.keystore.write(&self.roster_file, &bytes)?;
+                }
+                // A collector holds no key share.
+                Output::Persist(Record::KeyShare(_)) => {}
+                Output::Publish(message) => self.publish(message),
+                Output::Event(event) => self.journal.note(&self.region, &event),
+            }
+        }
+        Ok(())
+    }
+
+    /// What cannot be published now is sent again by the machine itself: on
+    /// the next connection, or when its patience ends.
+    fn publish(&self, message: Publication) {
+        let Publication { topic, payload, retain } = message;
+        match self.runtime.block_on(self.sender.publish(topic, payload, retain)) {
+            Ok(()) | Err(link::PublishError::Offline | link::PublishError::Closed) => {}
+            Err(error) => tracing::warn!(region = self.region, "not published: {error}"),
+        }
+    }
+}

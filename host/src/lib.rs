@@ -1,0 +1,11 @@
+//! The machine under a daemon: its clock, its randomness, its disk, its
+//! signals and its log. State machines get none of these but as arguments.
+
+pub mod clock;
+pub mod config;
+pub mod journal;
+pub mod keystore;
+pub mod log;
+pub mod shutdown;
+
+pub use keystore::Keystore;

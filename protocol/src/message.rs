@@ -1,0 +1,296 @@
+//! The bodies of all messages. Those that travel once per meter and slot are
+//! arrays; those that people read are maps.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+use serde_tuple::{Deserialize_tuple, Serialize_tuple};
+use thiserror::Error;
+
+use crate::envelope::Message;
+use crate::id::{Digest, MeterId};
+use crate::identity::IdentityKey;
+use crate::reading::Register;
+use crate::roster::{Member, Parameters};
+use crate::slot::{Slot, Window};
+use crate::slots::SlotSet;
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident = $number:literal $text:literal,)*) => {
+        /// What a message is. Its number stands in the protected header.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        #[allow(clippy::enum_variant_names)]
+        pub enum Kind { $($(#[$doc])* $name,)* }
+
+        /// A number that stands for no kind.
+        #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+        #[error("{0} is no kind of message")]
+        pub struct KindError(u8);
+
+        impl From<Kind> for u8 {
+            fn from(kind: Kind) -> u8 {
+                match kind { $(Kind::$name => $number,)* }
+            }
+        }
+
+        impl TryFrom<u8> for Kind {
+            type Error = KindError;
+            fn try_from(number: u8) -> Result<Self, KindError> {
+                match number { $($number => Ok(Self::$name),)* other => Err(KindError(other)) }
+            }
+        }
+
+        impl Kind {
+            /// Every kind.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// The kind's name.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+        }
+
+        $(impl Message for $name { const KIND: Kind = Kind::$name; })*
+    };
+}
+
+kinds! {
+    /// Registrar to all: who may join the next epoch, under which parameters.
+    Invitation = 1 "invitation",
+    /// Member to collector: its part of the group key.
+    KeyPart = 2 "key part",
+    /// Registrar to all: the epoch's members, keys and parameters.
+    Roster = 3 "roster",
+    /// Member to collector: one slot's encrypted readings.
+    Contribution = 4 "contribution",
+    /// Collector to a member: its contribution was taken.
+    Receipt = 5 "receipt",
+    /// Collector to all holders: help to open these sums.
+    Request = 6 "request",
+    /// Holder to collector: its share of the requested sums.
+    Share = 7 "share",
+    /// Member to collector: consent to open its own window.
+    Claim = 8 "claim",
+    /// Holder to collector: why it does not help.
+    Refusal = 9 "refusal",
+    /// Collector to all: a sum.
+    Outcome = 10 "result",
+    /// Collector to all: where a round stands.
+    Status = 11 "status",
+    /// Agent to operators: how the machine is.
+    State = 12 "state",
+}
+
+/// Who may join an epoch, under which parameters. Every key part answers one
+/// invitation and is bound to its digest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct Invitation {
+    /// Digest of the roster of the epoch before; [`Digest::NONE`] before the
+    /// first.
+    pub previous: Digest,
+    /// The collector that will sum and ask.
+    pub collector: IdentityKey,
+    /// What will hold for the epoch.
+    pub parameters: Parameters,
+    /// The members, in the order of their ids.
+    pub members: Vec<Invited>,
+}
+
+/// A member that is asked for its key part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct Invited {
+    /// The member.
+    pub meter: MeterId,
+    /// The key that it signs with.
+    pub key: IdentityKey,
+}
+
+/// A member's part of the group key with its proof of possession.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct KeyPart {
+    /// The scheme's encoding of the part.
+    pub part: ByteBuf,
+}
+
+/// Members, keys and parameters that hold together for one epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct Roster {
+    /// Digest of the roster of the epoch before; [`Digest::NONE`] before the
+    /// first.
+    pub previous: Digest,
+    /// Digest of the invitation that the key parts answer.
+    pub invitation: Digest,
+    /// The collector that sums and asks.
+    pub collector: IdentityKey,
+    /// First slot of the epoch.
+    pub first_slot: Slot,
+    /// First slot after the epoch.
+    pub end_slot: Slot,
+    /// What holds for the epoch.
+    pub parameters: Parameters,
+    /// The scheme's encoding of the group key. Members recompute it.
+    pub group_key: ByteBuf,
+    /// The members, in the order of their ids.
+    pub members: Vec<Member>,
+}
+
+/// One slot's readings of one meter, encrypted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct Contribution {
+    /// The slot.
+    pub slot: Slot,
+    /// The scheme's encoding, for each register of the roster.
+    pub registers: BTreeMap<Register, ByteBuf>,
+}
+
+/// The collector has a contribution.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// Whose contribution it is.
+    pub meter: MeterId,
+    /// Its slot.
+    pub slot: Slot,
+    /// Whether it came before the slot's round closed.
+    pub on_time: bool,
+    /// Digest of the contribution's message.
+    pub contribution: Digest,
+}
+
+/// What the collector asks every holder to help with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Request {
+    /// The region's sums of a slot: the contributions' messages, whole.
+    Region(Slot, Vec<ByteBuf>),
+    /// The sums of single meters over a window: the claims' messages, whole.
+    Bill(Window, Vec<ByteBuf>),
+}
+
+/// A holder's help with one request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct Share {
+    /// Digest of the request.
+    pub request: Digest,
+    /// The scheme's encoding of the response.
+    pub response: ByteBuf,
+}
+
+/// The owner's consent to open its sums over slots of one window.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct Claim {
+    /// The window.
+    pub window: Window,
+    /// The slots of the window that the sums cover.
+    pub slots: SlotSet,
+    /// The scheme's encoding of the sum, for each register of the roster.
+    pub registers: BTreeMap<Register, ByteBuf>,
+}
+
+/// A holder does not help with a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Digest of the request.
+    pub request: Digest,
+    /// The reason's name.
+    pub reason: String,
+    /// Digest of the request that was answered for the same target, if the
+    /// reason is that there was one.
+    pub answered: Option<Digest>,
+}
+
+/// Whose sum it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Subject {
+    /// All meters of the region.
+    Region(crate::id::RegionId),
+    /// One meter.
+    Meter(MeterId),
+}
+
+/// A sum, and what it is the sum of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Whose sum it is.
+    pub subject: Subject,
+    /// The register.
+    pub register: Register,
+    /// The first slot of the span.
+    pub first_slot: Slot,
+    /// Slots that are in the sum.
+    pub slots: u32,
+    /// The sum in Wh.
+    pub sum_wh: u64,
+    /// The meters whose contributions are in the sum.
+    pub contributors: Vec<MeterId>,
+    /// Members that are not in a region's sum.
+    pub uncounted: Vec<MeterId>,
+    /// Slots of the window that are not in a meter's sum.
+    pub uncounted_slots: Vec<Slot>,
+}
+
+/// How far a round has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// The request is out.
+    Requesting,
+    /// The result is out.
+    Combined,
+    /// There will be no result, for this reason.
+    Abandoned(String),
+}
+
+/// What a round sums up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Target {
+    /// The region's sums of one slot.
+    Region(Slot),
+    /// Single meters' sums of one window.
+    Bill(Window),
+}
+
+/// Where a round stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The round.
+    pub target: Target,
+    /// How far it has come.
+    pub phase: Phase,
+    /// Members in the round.
+    pub counted: Vec<MeterId>,
+    /// Members that are not.
+    pub uncounted: Vec<MeterId>,
+    /// Holders whose share is still missing.
+    pub waiting_for: Vec<MeterId>,
+    /// Holders that sent a share whose proof does not verify.
+    pub culprits: Vec<MeterId>,
+}
+
+/// How an agent's machine is. Never a reading.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// Version of the agent.
+    pub version: String,
+    /// Where the readings come from; says so where they are simulated.
+    pub source: String,
+    /// Seconds since the machine started.
+    pub uptime_s: Option<u64>,
+    /// Load of the machine over one minute, in thousandths.
+    pub load_1m_milli: Option<u32>,
+    /// Memory that all processes use, in bytes.
+    pub memory_used_bytes: Option<u64>,
+    /// Memory that the agent holds, in bytes.
+    pub agent_memory_bytes: Option<u64>,
+    /// Free space for the agent's files, in bytes.
+    pub disk_free_bytes: Option<u64>,
+    /// The hottest sensor in degrees Celsius, where there is one.
+    pub temperature_c: Option<i32>,
+    /// The epoch that the agent takes part in, if any.
+    pub member_of: Option<u32>,
+    /// How often each reason for a rejection or refusal has occurred.
+    pub counters: BTreeMap<String, u64>,
+}

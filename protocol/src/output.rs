@@ -1,0 +1,185 @@
+//! What a state machine hands to the daemon that drives it: one ordered queue.
+//! What must survive comes before what depends on it.
+
+use std::fmt;
+
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use crate::id::{Epoch, MeterId, Sender};
+use crate::message::Target;
+use crate::reading::{ReadingError, Register};
+use crate::release::Reason;
+use crate::roster::{ParameterError, RosterError};
+use crate::slot::{Slot, Window};
+
+/// One thing to do, in order.
+#[derive(Debug)]
+pub enum Output {
+    /// Make this durable before doing anything that follows.
+    Persist(Record),
+    /// Publish with quality of service 1.
+    Publish(Publication),
+    /// Tell the operator, and count.
+    Event(Event),
+}
+
+/// What survives a restart.
+pub enum Record {
+    /// The meter's own key share of the epoch.
+    KeyShare(Zeroizing<Vec<u8>>),
+    /// The signed roster of the epoch.
+    Roster(Vec<u8>),
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::KeyShare(_) => "KeyShare(..)",
+            Self::Roster(_) => "Roster(..)",
+        })
+    }
+}
+
+/// A message for the broker.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Publication {
+    /// Where it goes.
+    pub topic: String,
+    /// The signed message, or its JSON view.
+    pub payload: Vec<u8>,
+    /// Whether the broker keeps it for those that subscribe later; a hint
+    /// that nothing relies on.
+    pub retain: bool,
+}
+
+impl fmt::Debug for Publication {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Publication({}, {} B)", self.topic, self.payload.len())
+    }
+}
+
+/// Why a meter makes no contribution of a slot.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum SlotError {
+    /// There is no epoch yet, or the slot is not in it.
+    #[error("the slot is not in this meter's epoch")]
+    NoEpoch,
+    /// The slot has not ended.
+    #[error("the slot has not ended")]
+    NotEnded,
+    /// A slot is encrypted once.
+    #[error("the slot, or a later one, was encrypted already")]
+    Again,
+    /// The source has no value for a register of the roster.
+    #[error("there is no value for register {0}")]
+    Missing(Register),
+    /// A value that is no reading.
+    #[error("register {0}: {1}")]
+    Reading(Register, ReadingError),
+}
+
+/// What an operator may want to know. Never a reading, a sum or a key.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[allow(missing_docs)] // Each event's sentence stands beside it.
+pub enum Event {
+    #[error("invited to epoch {epoch} of {members} members")]
+    Invited { epoch: Epoch, members: usize },
+    #[error("not joining epoch {epoch}: {error}")]
+    InvitationRefused { epoch: Epoch, error: InvitationError },
+    #[error("member of epoch {epoch} from slot {first_slot} on")]
+    Joined { epoch: Epoch, first_slot: Slot },
+    #[error("{0}")]
+    RosterRefused(RosterError),
+    #[error("a message of {} was not taken: {reason}", sender.as_ref().map_or("an unknown sender".into(), ToString::to_string))]
+    Rejected { sender: Option<Sender>, reason: String, name: &'static str },
+    #[error("no contribution for slot {slot}: {error}")]
+    SlotRefused { slot: Slot, error: SlotError },
+    #[error("slot {slot} came too late and is not counted")]
+    Uncounted { slot: Slot },
+    #[error("refused to help with {target}: {reason}")]
+    Refused { target: Target, reason: Reason },
+    #[error("window {window} stays closed: {slots} of at least {needed} slots were counted")]
+    WindowClosed { window: Window, slots: u32, needed: u16 },
+    #[error("epoch {epoch} waits for the key parts of {missing} members")]
+    Gathering { epoch: Epoch, missing: usize },
+    #[error("epoch {epoch} is open from slot {first_slot} on")]
+    Opened { epoch: Epoch, first_slot: Slot },
+    #[error("{meter} signed two different contributions for slot {slot}")]
+    Conflict { meter: MeterId, slot: Slot },
+    #[error("the contribution of {meter} for slot {slot} came too late")]
+    Late { meter: MeterId, slot: Slot },
+    #[error("the claim of {meter} for window {window} was not taken: {reason}")]
+    ClaimRefused { meter: MeterId, window: Window, reason: &'static str },
+    #[error("the share of {holder} for {target} does not verify")]
+    BadShare { holder: MeterId, target: Target },
+    #[error("{holder} refuses to help: {reason}")]
+    HolderRefused { holder: MeterId, reason: String },
+    #[error("{target} was opened with {counted} counted")]
+    Combined { target: Target, counted: usize },
+    #[error("{target} was abandoned: {reason}")]
+    Abandoned { target: Target, reason: String },
+}
+
+impl Event {
+    /// A short name for counters.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Invited { .. } => "invited",
+            Self::InvitationRefused { .. } => "invitation-refused",
+            Self::Joined { .. } => "joined",
+            Self::RosterRefused(_) => "roster-refused",
+            Self::Rejected { name, .. } => name,
+            Self::SlotRefused { .. } => "slot-refused",
+            Self::Uncounted { .. } => "uncounted",
+            Self::Refused { .. } => "refused",
+            Self::WindowClosed { .. } => "window-closed",
+            Self::Gathering { .. } => "gathering",
+            Self::Opened { .. } => "opened",
+            Self::Conflict { .. } => "conflict",
+            Self::Late { .. } => "late",
+            Self::ClaimRefused { .. } => "claim-refused",
+            Self::BadShare { .. } => "bad-share",
+            Self::HolderRefused { .. } => "holder-refused",
+            Self::Combined { .. } => "combined",
+            Self::Abandoned { .. } => "abandoned",
+        }
+    }
+
+    /// Whether all is well when this happens.
+    #[must_use]
+    pub fn is_routine(&self) -> bool {
+        matches!(
+            self,
+            Self::Invited { .. }
+                | Self::Joined { .. }
+                | Self::Gathering { .. }
+                | Self::Opened { .. }
+                | Self::Combined { .. }
+        )
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Region(slot) => write!(f, "the region's slot {slot}"),
+            Self::Bill(window) => write!(f, "the bills of window {window}"),
+        }
+    }
+}
+
+/// Why a meter does not answer an invitation.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum InvitationError {
+    /// A parameter outside its range or below the agent's floor.
+    #[error(transparent)]
+    Parameter(#[from] ParameterError),
+    /// The meter is not invited, or under another key.
+    #[error("this meter's identity key is not among the invited")]
+    NotInvited,
+    /// The meter is a member of this epoch or a later one.
+    #[error("this meter is a member of epoch {0}")]
+    Open(Epoch),
+}

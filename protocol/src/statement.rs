@@ -1,0 +1,57 @@
+//! What a proof is about, as bytes. Each kind of statement has a label of its
+//! own, and no two statements share their bytes.
+
+use serde::Serialize;
+
+use crate::envelope::encode;
+use crate::id::{Digest, Epoch, MeterId, RegionId};
+use crate::reading::Register;
+use crate::slot::{Slot, Window};
+use crate::slots::SlotSet;
+
+/// Where a statement is made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Place {
+    /// The region.
+    pub region: RegionId,
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Digest of the roster, or of the invitation while there is no roster.
+    pub binding: Digest,
+}
+
+impl Place {
+    fn statement(&self, label: &str, of: &MeterId, what: impl Serialize) -> Vec<u8> {
+        encode(&("hushgrid/1", label, self, of, what))
+    }
+
+    /// "I know the secret of this key part."
+    #[must_use]
+    pub fn key_part(&self, meter: &MeterId) -> Vec<u8> {
+        self.statement("key part", meter, ())
+    }
+
+    /// "I encrypted this, for this slot and register."
+    #[must_use]
+    pub fn contribution(&self, meter: &MeterId, slot: Slot, register: Register) -> Vec<u8> {
+        self.statement("contribution", meter, (slot, register))
+    }
+
+    /// "This is the sum of what I encrypted in these slots, open it."
+    #[must_use]
+    pub fn claim(
+        &self,
+        meter: &MeterId,
+        window: Window,
+        slots: &SlotSet,
+        register: Register,
+    ) -> Vec<u8> {
+        self.statement("claim", meter, (window, slots, register))
+    }
+
+    /// "These shares answer this request with my key part."
+    #[must_use]
+    pub fn share(&self, holder: &MeterId, request: &Digest) -> Vec<u8> {
+        self.statement("share", holder, request)
+    }
+}
