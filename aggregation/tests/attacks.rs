@@ -1,12 +1,12 @@
-//! What threshold ElGamal refuses, and what it does not show.
+//! What threshold ElGamal refuses, and what it never repeats.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails says so")]
 
 mod common;
 
 use aggregation::elgamal::{Contribution, KeyPart, Response, Secret};
 use aggregation::{
-    Canonical, CombineError, Context, Culprits, DecodeError, DeviceSecret, ElGamal, GroupError,
-    Participant, Range, ResponseError, Rng, Scheme, Stored, Table,
+    Canonical, Context, Culprits, DecodeError, DeviceSecret, ElGamal, GroupError, Participant,
+    Range, ResponseError, Rng, Scheme, Stored, Table,
 };
 use common::{KEYS, Members, ROUND};
 use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
@@ -22,7 +22,7 @@ const ORDER: [u8; 32] = [
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
 ];
 
-/// The field's prime plus 2 would be 2: no canonical point.
+/// The field's prime plus 2, which a lax decoder reads as 2.
 const UNREDUCED: [u8; 32] = {
     let mut bytes = [0xff; 32];
     bytes[0] = 0xef;
@@ -112,9 +112,8 @@ fn a_scalar_that_is_not_canonical_is_refused_in_each_position() {
     let (contribution, _) = members.contribute(5, ROUND);
     let sums = [members.sum(&[1])];
     let response = members.respond(0, &sums);
-    let z = Err(DecodeError::NotCanonical("z"));
-    assert_eq!(with(&contribution, 3, ORDER), z);
-    assert_eq!(with(&members.parts[0], 2, ORDER), z.map(|_: Contribution| unreachable!()));
+    assert_eq!(with(&contribution, 3, ORDER), Err(DecodeError::NotCanonical("z")));
+    assert_eq!(with(&members.parts[0], 2, ORDER), Err(DecodeError::NotCanonical("z")));
     assert_eq!(with(&response, 1, ORDER), Err(DecodeError::NotCanonical("e")));
     assert_eq!(with(&response, 2, ORDER), Err(DecodeError::NotCanonical("z")));
 }
@@ -269,18 +268,6 @@ fn key_parts_that_cancel_make_no_group() {
 }
 
 #[test]
-fn a_group_that_opens_alone_is_a_group_of_one() {
-    let mut members = Neighbours::new(3);
-    let sum = members.sum(&[5]);
-    let mut accepted = members.accept_all(&[sum]);
-    accepted.retain(|of, _| of.0 == 0);
-    let range = Range { bound: 10, forecast: 5 };
-    let opened = members.group.combine(&Table::new(4), &[(sum, range)], &accepted);
-    let missing = vec![Participant(1), Participant(2)];
-    assert_eq!(opened, Err(CombineError::Missing(missing)));
-}
-
-#[test]
 fn a_repeated_generator_gives_other_randomness_to_another_statement() {
     let group = Neighbours::new(2).group;
     let c1_and_a = |device, wh, context| {
@@ -322,14 +309,6 @@ fn contributions_of_the_same_number_differ() {
     for at in 0..4 {
         assert_ne!(one[at], two[at]);
     }
-}
-
-#[test]
-fn the_debug_of_a_secret_shows_nothing() {
-    let mut members = Neighbours::new(1);
-    let (_, retained) = members.contribute(5, ROUND);
-    insta::assert_debug_snapshot!(members.secrets[0], @"Secret(..)");
-    insta::assert_debug_snapshot!(retained, @"Retained(..)");
 }
 
 #[test]

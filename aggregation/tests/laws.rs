@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::fmt::Debug;
+
 use aggregation::{
     Canonical, CombineError, Context, Culprits, DecodeError, ElGamal, GroupError, Participant,
     Plain, Range, ResponseError, Scheme, Stored, Table,
@@ -45,6 +47,7 @@ laws! {
     public_values_survive_their_encoding
     a_wrong_length_is_refused
     a_secret_survives_a_restart
+    the_debug_of_a_secret_shows_nothing
 }
 
 const WIDE: Range = Range { bound: 1 << 20, forecast: 0 };
@@ -285,4 +288,13 @@ fn a_secret_survives_a_restart<S: Scheme>(_: &S::Decoder) {
     let response = members.respond(0, &sums);
     assert_eq!(refusal(&members, 0, &sums, &response, ROUND), None);
     assert!(S::Secret::from_stored(&stored[1..]).is_err());
+}
+
+fn the_debug_of_a_secret_shows_nothing<S: Scheme<Secret: Debug, Retained: Debug>>(_: &S::Decoder) {
+    let mut members = Members::<S>::new(1);
+    let (_, retained) = members.contribute(5, ROUND);
+    insta::allow_duplicates! {
+        insta::assert_debug_snapshot!(members.secrets[0], @"Secret(..)");
+        insta::assert_debug_snapshot!(retained, @"Retained(..)");
+    }
 }

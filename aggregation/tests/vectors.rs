@@ -108,14 +108,23 @@ fn fields<T: Canonical>(names: &[&str], value: &T) -> String {
 #[test]
 fn a_key_part_has_these_bytes() {
     let members = Members::<ElGamal>::new(3);
-    insta::assert_snapshot!(fields(&["Y", "A", "z"], &members.parts[0]), @"");
+    insta::assert_snapshot!(fields(&["Y", "A", "z"], &members.parts[0]), @"
+    Y  122b08445ed557b325400fb3b967580e0d1eacdd5ee08f9c27e580654b811b0f
+    A  eadd01dc3f4c455ca98d96976afd5e38d94f604bd3e54d9beadc69670de27028
+    z  2533458f7864bd6317733aba0170b156360f5e9904a5da0ae8b08846eb918b03
+    ");
 }
 
 #[test]
 fn a_contribution_has_these_bytes() {
     let mut members = Members::<ElGamal>::new(3);
     let (contribution, _) = members.contribute(1234, ROUND);
-    insta::assert_snapshot!(fields(&["C1", "C2", "A", "z"], &contribution), @"");
+    insta::assert_snapshot!(fields(&["C1", "C2", "A", "z"], &contribution), @"
+    C1 929356914436d27814e436dd09aa70c7fb48c2e0da489a32baca2514b2d9f710
+    C2 1c3f722785b0764b4952ee173bdb0ff7b2e747cb104fd161988babf298570d6f
+    A  ba38d8be5791acefeea01625c850bf228c73e670ec762dd21b3993ecdf70885d
+    z  8ab6c147cef8d285a8eead72771f8724c299e81f60c1b1d8a8d802c9d02e3401
+    ");
 }
 
 #[test]
@@ -123,5 +132,10 @@ fn a_response_has_these_bytes() {
     let mut members = Members::<ElGamal>::new(3);
     let sums = [members.sum(&[1, 2]), members.sum(&[3])];
     let response = members.respond(1, &sums);
-    insta::assert_snapshot!(fields(&["D", "D", "e", "z"], &response), @"");
+    insta::assert_snapshot!(fields(&["D", "D", "e", "z"], &response), @"
+    D  7c3020aa24b033d05eeafb8df4d2f2de32cf5921089b61265eef5cd6685b594e
+    D  7899a7aa713f99bb5a5ec56a198340a286dbe9d6b89eb4d646ee7db7ccdca157
+    e  174c05152f043825df853c2ab9fc853798fd2df8fab9dadf2f348c265339380f
+    z  520e2f17a136a63a60510ba4541df98f48b1ff9335c45e41ba6f4b61671ef10d
+    ");
 }

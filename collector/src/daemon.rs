@@ -11,7 +11,7 @@ use host::clock;
 use protocol::id::RegionId;
 use protocol::topic;
 
-use crate::broker::{Broker, Settings};
+use crate::broker::{self, Broker};
 use crate::config::Config;
 use crate::region::{Input, Region};
 
@@ -35,7 +35,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     loop {
         tokio::select! {
             () = &mut shutdown => break,
-            () = broker_died(&mut broker) => anyhow::bail!("the embedded broker has died"),
+            error = broker_died(&mut broker) => return Err(error.into()),
             event = inbox.recv() => take(event.context("the link has ended")?, &regions),
         }
         if let Some((name, _)) = regions.iter().find(|(_, region)| region.thread.is_finished()) {
@@ -50,7 +50,7 @@ async fn start_broker(config: &Config) -> anyhow::Result<(link::Address, Option<
     if let Some(url) = &config.broker.url {
         return Ok((url.clone(), None));
     }
-    let mut settings = Settings::load(&config.broker.config)?;
+    let mut settings = broker::load(&config.broker.config)?;
     if let Some(port) = config.broker.port {
         settings = settings.with_port(port.get());
     }
@@ -58,7 +58,7 @@ async fn start_broker(config: &Config) -> anyhow::Result<(link::Address, Option<
     Ok((address, Some(Broker::start(settings).await?)))
 }
 
-async fn broker_died(broker: &mut Option<Broker>) {
+async fn broker_died(broker: &mut Option<Broker>) -> broker::Error {
     match broker {
         Some(broker) => broker.died().await,
         None => std::future::pending().await,

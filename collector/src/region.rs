@@ -51,9 +51,8 @@ impl Region {
         let roster_file = format!("roster-{}.cose", region.name);
         let kept = keystore.read(&roster_file)?;
         let kept = kept.as_ref().map(|bytes| bytes.as_slice());
-        let machine =
-            Collector::new(region.terms(), keys, kept, (decoder, rng), clock::now())
-                .with_context(|| format!("region {}", region.name))?;
+        let machine = Collector::new(region.terms(), keys, kept, (decoder, rng), clock::now())
+            .with_context(|| format!("region {}", region.name))?;
         let (inbox, received) = sync_channel(INBOX);
         let name = region.name.to_string();
         let runner = Runner {

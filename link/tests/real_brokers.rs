@@ -132,7 +132,7 @@ async fn messages_wait_for_a_persistent_session(port: u16) {
             link::Event::Connected { session_present } => resumed = Some(session_present),
             link::Event::Message { payload, .. } => heard.extend(payload.last().copied()),
             link::Event::Disconnected { .. } => {}
-            event => panic!("{event:?}"),
+            link::Event::Refused { filter } => panic!("{filter} was refused"),
         }
     }
     assert_eq!(resumed, Some(true));

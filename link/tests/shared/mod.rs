@@ -90,7 +90,7 @@ pub fn rumqttd() -> u16 {
     for listener in config.v4.as_mut().unwrap().values_mut() {
         listener.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     }
-    std::thread::spawn(move || rumqttd::Broker::new(config).start());
+    std::thread::spawn(move || rumqttd::Broker::new(config).start().unwrap());
     port
 }
 

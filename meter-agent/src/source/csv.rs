@@ -1,20 +1,23 @@
 //! A home out of a file: one row for each slot, one column for each home.
 //!
 //! The first line names the homes, the first cell of every line is a label. A
-//! row is a line: nothing is quoted, and an empty line before the last row is a
-//! row without readings rather than skipped, so that no row moves to another
-//! slot.
+//! row is a line: cells may be quoted, but none goes on in the next line. An
+//! empty line before the last row is a row without readings rather than
+//! skipped, so that no row moves to another slot.
 
-use std::fmt;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read as _};
-use std::path::{Path, PathBuf};
+mod cell;
+mod rows;
 
-use flate2::bufread::MultiGzDecoder;
+use std::path::PathBuf;
+use std::{fmt, io};
+
+use ::csv::ByteRecord;
 use protocol::reading::Register;
 use serde::Deserialize;
 use thiserror::Error;
 
+use self::cell::in_wh;
+use self::rows::Rows;
 use super::{Quantities, ReadError};
 
 /// The most rows in a file: a year of minutes.
@@ -121,6 +124,14 @@ pub enum CsvError {
         /// The line, counted from 1.
         line: u64,
     },
+    /// A quote is open at the end of a line.
+    #[error("line {line} of {} opens a quote and does not close it", file.display())]
+    OpenQuote {
+        /// The file.
+        file: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+    },
     /// There are more rows than in any real file.
     #[error("{} holds more than {MAX_ROWS} rows", file.display())]
     LongFile {
@@ -176,31 +187,18 @@ impl Csv {
     /// # Errors
     /// [`CsvError`].
     pub fn open(config: &CsvConfig) -> Result<Self, CsvError> {
-        let mut lines = Lines::open(&config.file)?;
-        let column = Column::find(&mut lines, config)?;
-        let mut csv = Self {
-            file: config.file.clone(),
-            home: column.name.clone(),
-            rows: Vec::new(),
-            rounded: 0,
-        };
-        // Empty lines end the file, unless a row follows.
-        let mut empty = Vec::new();
-        while let Some((line, text)) = lines.next()? {
-            if text.is_empty() {
-                empty.push(Refusal::of(line, text, Fault::Missing));
-            } else {
-                csv.rows.extend(empty.drain(..).map(|refusal| Err(Box::new(refusal))));
-                let cell = column.cell(text).and_then(|cell| in_wh(cell, config.unit));
-                csv.rounded += u64::from(cell.is_ok_and(|cell| cell.rounded));
-                let wh = cell.map(|cell| cell.wh);
-                csv.rows.push(wh.map_err(|fault| Box::new(Refusal::of(line, text, fault))));
-            }
+        let mut rows = Rows::open(&config.file)?;
+        let empty = || CsvError::Empty { file: config.file.clone() };
+        let (first, names) = rows.next()?.ok_or_else(empty)?;
+        let column = Column::find(names, config)?;
+        let mut csv = Self::without_rows(&config.file, &column.name);
+        let mut next = first + 1;
+        while let Some((line, cells)) = rows.next()? {
+            csv.rows.extend((next..line).map(|line| Err(Refusal::of_empty(line))));
+            csv.push(line, cells, &column, config.unit);
+            next = line + 1;
         }
-        if csv.rows.is_empty() {
-            return Err(CsvError::Empty { file: csv.file });
-        }
-        Ok(csv)
+        if csv.rows.is_empty() { Err(empty()) } else { Ok(csv) }
     }
 
     /// Imported Wh in the row that is `index` rows below the first.
@@ -233,6 +231,18 @@ impl Csv {
         self.rows.iter().filter_map(|row| row.as_ref().err()).map(|row| self.bad_row(row))
     }
 
+    fn without_rows(file: &Path, home: &str) -> Self {
+        Self { file: file.to_owned(), home: home.to_owned(), rows: Vec::new(), rounded: 0 }
+    }
+
+    fn push(&mut self, line: u64, cells: &ByteRecord, column: &Column, unit: Unit) {
+        let cell = column.cell(cells).and_then(|cell| in_wh(cell, unit));
+        self.rounded += u64::from(cell.is_ok_and(|cell| cell.rounded));
+        let label = || shown(cells.get(0).unwrap_or_default());
+        let refusal = |fault| Box::new(Refusal { line, label: label(), fault });
+        self.rows.push(cell.map(|cell| cell.wh).map_err(refusal));
+    }
+
     fn bad_row(&self, refusal: &Refusal) -> BadRow {
         BadRow {
             file: self.file.clone(),
@@ -245,9 +255,8 @@ impl Csv {
 }
 
 impl Refusal {
-    fn of(line: u64, text: &[u8], fault: Fault) -> Self {
-        let label = shown(cells(text).next().unwrap_or_default());
-        Self { line, label, fault }
+    fn of_empty(line: u64) -> Box<Self> {
+        Box::new(Self { line, label: String::new(), fault: Fault::Missing })
     }
 }
 
@@ -260,144 +269,42 @@ impl fmt::Display for Home {
     }
 }
 
-/// The lines of a plain or gzip file, one at a time.
-struct Lines<'a> {
-    file: &'a Path,
-    reader: Box<dyn BufRead>,
-    /// The last line read, counted from 1.
-    number: u64,
-    text: Vec<u8>,
-}
-
-impl<'a> Lines<'a> {
-    fn open(file: &'a Path) -> Result<Self, CsvError> {
-        let unreadable = |error| CsvError::Unreadable { file: file.to_owned(), line: 0, error };
-        let mut plain = BufReader::new(File::open(file).map_err(unreadable)?);
-        // RFC 1952, section 2.3.1: gzip begins with 1f 8b.
-        let gzip = plain.fill_buf().map_err(unreadable)?.starts_with(&[0x1f, 0x8b]);
-        let reader: Box<dyn BufRead> = if gzip {
-            Box::new(BufReader::new(MultiGzDecoder::new(plain)))
-        } else {
-            Box::new(plain)
-        };
-        Ok(Self { file, reader, number: 0, text: Vec::new() })
-    }
-
-    /// The next line's number and its text without its end.
-    fn next(&mut self) -> Result<Option<(u64, &[u8])>, CsvError> {
-        let file = || self.file.to_owned();
-        self.text.clear();
-        let mut bounded = self.reader.by_ref().take(MAX_LINE + 1);
-        let length = bounded
-            .read_until(b'\n', &mut self.text)
-            .map_err(|error| CsvError::Unreadable { file: file(), line: self.number, error })?;
-        if length == 0 {
-            return Ok(None);
-        }
-        self.number += 1;
-        if bounded.limit() == 0 {
-            return Err(CsvError::LongLine { file: file(), line: self.number });
-        }
-        // One line is the homes' names.
-        if self.number > MAX_ROWS + 1 {
-            return Err(CsvError::LongFile { file: file() });
-        }
-        let text = self.text.strip_suffix(b"\n").unwrap_or(&self.text);
-        Ok(Some((self.number, text.strip_suffix(b"\r").unwrap_or(text))))
-    }
-}
-
 /// Where a home stands in every line.
 struct Column {
     name: String,
-    /// Homes before it.
+    /// Cells before it: the label and other homes.
     place: usize,
     /// Cells in a line: the label and the homes.
     cells: usize,
 }
 
 impl Column {
-    /// Reads the first line and finds the home that is meant.
-    fn find(lines: &mut Lines<'_>, config: &CsvConfig) -> Result<Self, CsvError> {
+    /// Finds the home that is meant among the cells of the first line.
+    fn find(names: &ByteRecord, config: &CsvConfig) -> Result<Self, CsvError> {
         let (file, home) = (config.file.clone(), config.home.clone());
-        let Some((_, text)) = lines.next()? else {
-            return Err(CsvError::Empty { file });
+        let is_meant = |(place, name): &(usize, &[u8])| match &home {
+            Home::Place(meant) => *place == meant.saturating_add(1),
+            Home::Name(meant) => name.trim_ascii() == meant.as_bytes(),
         };
-        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-        let names: Vec<&[u8]> = cells(text).skip(1).map(<[u8]>::trim_ascii).collect();
-        let is_meant = |(place, name): &(usize, &&[u8])| match &home {
-            Home::Place(meant) => place == meant,
-            Home::Name(meant) => **name == meant.as_bytes(),
-        };
-        let mut found = names.iter().enumerate().filter(is_meant);
+        let cells = names.len();
+        let mut found = names.iter().enumerate().skip(1).filter(is_meant);
         match (found.next(), found.next()) {
-            (None, _) => Err(CsvError::NoSuchHome { file, homes: names.len(), home }),
+            (None, _) => Err(CsvError::NoSuchHome { file, homes: cells - 1, home }),
             (Some(_), Some(_)) => Err(CsvError::NotOneHome { file, home }),
-            (Some((place, name)), None) => {
-                Ok(Self { name: shown(name), place, cells: names.len() + 1 })
-            }
+            (Some((place, name)), None) => Ok(Self { name: shown(name), place, cells }),
         }
     }
 
     /// The home's cell in a line.
-    fn cell<'a>(&self, text: &'a [u8]) -> Result<&'a [u8], Fault> {
-        let ragged = || Fault::Ragged { found: cells(text).count(), expected: self.cells };
-        let mut rest = cells(text).skip(1 + self.place);
-        let cell = rest.next().ok_or_else(ragged)?;
-        let found = 2 + self.place + rest.count();
-        if found == self.cells { Ok(cell) } else { Err(ragged()) }
+    fn cell<'a>(&self, cells: &'a ByteRecord) -> Result<&'a [u8], Fault> {
+        let ragged = Fault::Ragged { found: cells.len(), expected: self.cells };
+        cells.get(self.place).filter(|_| cells.len() == self.cells).ok_or(ragged)
     }
-}
-
-fn cells(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    text.split(|byte| *byte == b',')
 }
 
 /// As much of a cell as an error may repeat.
 fn shown(cell: &[u8]) -> String {
     String::from_utf8_lossy(cell.trim_ascii()).chars().take(SHOWN).collect()
-}
-
-/// A cell as a whole number of Wh.
-#[derive(Clone, Copy)]
-struct Wh {
-    wh: u32,
-    /// Whether the cell said more than the number does.
-    rounded: bool,
-}
-
-/// Reads digits, or digits, a point and digits; what is finer than 1 Wh is
-/// rounded half up. Blanks around the number are ignored.
-fn in_wh(cell: &[u8], unit: Unit) -> Result<Wh, Fault> {
-    let cell = cell.trim_ascii();
-    if cell.is_empty() {
-        return Err(Fault::Missing);
-    }
-    let (sign, number) = cell.strip_prefix(b"-").map_or((false, cell), |rest| (true, rest));
-    let (whole, fraction) = decimal(number).ok_or(Fault::NotDecimal)?;
-    if sign {
-        return Err(Fault::Negative);
-    }
-    let places = match unit {
-        Unit::Kwh => 3,
-        Unit::Wh => 0,
-    };
-    let kept = fraction.iter().chain(std::iter::repeat(&b'0')).take(places);
-    let dropped = fraction.get(places..).unwrap_or_default();
-    let up = u32::from(dropped.first().is_some_and(|digit| *digit >= b'5'));
-    let append = |wh: u32, digit: &u8| wh.checked_mul(10)?.checked_add(u32::from(digit - b'0'));
-    let wh = whole.iter().chain(kept).try_fold(0, append).and_then(|wh| wh.checked_add(up));
-    let rounded = dropped.iter().any(|digit| *digit != b'0');
-    Ok(Wh { wh: wh.ok_or(Fault::TooLarge)?, rounded })
-}
-
-/// The digits before and after the point, if there is nothing else.
-fn decimal(number: &[u8]) -> Option<(&[u8], &[u8])> {
-    let mut parts = number.splitn(2, |byte| *byte == b'.');
-    let whole = parts.next()?;
-    let fraction = parts.next();
-    let digits = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit);
-    (digits(whole) && fraction.is_none_or(digits)).then(|| (whole, fraction.unwrap_or_default()))
 }
 
 #[cfg(test)]

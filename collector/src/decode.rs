@@ -1,0 +1,200 @@
+//! Explains messages field by field, for a person who debugs with stock
+//! tools. Nothing is verified and no key is needed.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, Write};
+
+use anyhow::Context as _;
+use protocol::envelope::{Envelope, Message, Rejection};
+use protocol::message::{
+    Claim, Contribution, Invitation, KeyPart, Kind, Outcome, Receipt, Refusal, Request, Roster,
+    Share, State, Status,
+};
+use protocol::reading::Register;
+use protocol::topic;
+use serde::Serialize;
+use serde_bytes::ByteBuf;
+use serde_json::{Map, Value, json};
+
+/// Length of an encoded point or scalar.
+const ELEMENT: usize = 32;
+
+/// Reads the lines of `mosquitto_sub -F '%t %x'` and writes what they say: as
+/// text, or as one JSON object a line.
+///
+/// # Errors
+/// Where input or output fail; a line that is no message is said to be none.
+pub fn lines(input: impl BufRead, mut output: impl Write, as_json: bool) -> anyhow::Result<()> {
+    for line in input.lines() {
+        let line = line.context("cannot read standard input")?;
+        let said = explain_line(&line);
+        let written =
+            if as_json { writeln!(output, "{said}") } else { text(&mut output, &said, 0) };
+        if let Err(error) = written.and_then(|()| output.flush()) {
+            let closed = error.kind() == std::io::ErrorKind::BrokenPipe;
+            return if closed { Ok(()) } else { Err(error).context("cannot write") };
+        }
+    }
+    Ok(())
+}
+
+fn explain_line(line: &str) -> Value {
+    let (topic, payload) = line.split_once(' ').unwrap_or((line, ""));
+    let Ok(bytes) = hex::decode(payload.trim()) else {
+        return json!({ "topic": topic, "error": "no hexadecimal payload: use -F '%t %x'" });
+    };
+    let mut said = json!({ "topic": topic, "bytes": bytes.len() });
+    let body = if topic::is_json(topic) {
+        match serde_json::from_slice::<Value>(&bytes) {
+            Ok(view) => json!({ "view": view }),
+            Err(error) => json!({ "error": error.to_string() }),
+        }
+    } else {
+        match Envelope::parse(&bytes).and_then(|envelope| explain(&envelope)) {
+            Ok(body) => body,
+            Err(rejection) => json!({ "error": rejection.to_string() }),
+        }
+    };
+    if let (Value::Object(said), Value::Object(body)) = (&mut said, body) {
+        said.extend(body);
+    }
+    said
+}
+
+fn explain(envelope: &Envelope) -> Result<Value, Rejection> {
+    let header = envelope.header();
+    let body = match header.kind {
+        Kind::Invitation => plain::<Invitation>(envelope)?,
+        Kind::KeyPart => {
+            let body: KeyPart = envelope.peek()?;
+            json!({ "part": elements(&body.part, &["Y", "A", "z"]) })
+        }
+        Kind::Roster => plain::<Roster>(envelope)?,
+        Kind::Contribution => {
+            let body: Contribution = envelope.peek()?;
+            json!({ "slot": body.slot, "registers": ciphertexts(&body.registers) })
+        }
+        Kind::Receipt => plain::<Receipt>(envelope)?,
+        Kind::Request => request(&envelope.peek()?),
+        Kind::Share => share(&envelope.peek()?),
+        Kind::Claim => {
+            let body: Claim = envelope.peek()?;
+            let slots: Vec<_> = body.slots.positions().collect();
+            let registers = ciphertexts(&body.registers);
+            json!({ "window": body.window, "slots": slots, "registers": registers })
+        }
+        Kind::Refusal => plain::<Refusal>(envelope)?,
+        Kind::Outcome => plain::<Outcome>(envelope)?,
+        Kind::Status => plain::<Status>(envelope)?,
+        Kind::State => plain::<State>(envelope)?,
+    };
+    Ok(json!({
+        "kind": header.kind.as_str(),
+        "region": header.region,
+        "epoch": header.epoch,
+        "sender": header.sender.to_string(),
+        "signature": "not checked",
+        "body": body,
+    }))
+}
+
+/// A body whose own field names say enough; byte strings become hexadecimal.
+fn plain<M: Message>(envelope: &Envelope) -> Result<Value, Rejection> {
+    Ok(named(&envelope.peek::<M>()?))
+}
+
+fn named<T: Serialize>(body: &T) -> Value {
+    ciborium::Value::serialized(body).map_or(Value::Null, |value| to_json(&value))
+}
+
+fn to_json(value: &ciborium::Value) -> Value {
+    match value {
+        ciborium::Value::Bytes(bytes) => json!(hex::encode(bytes)),
+        ciborium::Value::Text(text) => json!(text),
+        ciborium::Value::Bool(flag) => json!(flag),
+        ciborium::Value::Integer(number) => {
+            i64::try_from(*number).map_or_else(|_| json!(u64::try_from(*number).ok()), |n| json!(n))
+        }
+        ciborium::Value::Array(items) => items.iter().map(to_json).collect(),
+        ciborium::Value::Map(pairs) => {
+            let pair = |(key, value): &(ciborium::Value, ciborium::Value)| {
+                let key = to_json(key);
+                (key.as_str().map_or_else(|| key.to_string(), str::to_owned), to_json(value))
+            };
+            Value::Object(pairs.iter().map(pair).collect())
+        }
+        _ => Value::Null,
+    }
+}
+
+fn ciphertexts(registers: &BTreeMap<Register, ByteBuf>) -> Value {
+    let named = registers
+        .iter()
+        .map(|(register, bytes)| (register.to_string(), elements(bytes, &["C1", "C2", "A", "z"])));
+    Value::Object(named.collect())
+}
+
+/// Points and scalars one after another, under their names.
+fn elements(bytes: &[u8], names: &[&str]) -> Value {
+    if bytes.len() != names.len() * ELEMENT {
+        return json!(hex::encode(bytes));
+    }
+    let named = names.iter().zip(bytes.chunks(ELEMENT));
+    Value::Object(
+        named.map(|(name, chunk)| ((*name).to_owned(), json!(hex::encode(chunk)))).collect(),
+    )
+}
+
+fn request(body: &Request) -> Value {
+    let (target, messages) = match body {
+        Request::Region(slot, messages) => (json!({ "slot": slot }), messages),
+        Request::Bill(window, messages) => (json!({ "window": window }), messages),
+    };
+    let digest = protocol::release::digest(body).to_string();
+    let inner = |message: &ByteBuf| match Envelope::parse(message) {
+        Ok(envelope) => {
+            let header = envelope.header();
+            json!(format!("{} of {}, {} B", header.kind.as_str(), header.sender, message.len()))
+        }
+        Err(rejection) => json!(rejection.to_string()),
+    };
+    let entries: Vec<_> = messages.iter().map(inner).collect();
+    json!({ "target": target, "digest": digest, "entries": entries })
+}
+
+/// One D for each sum, then e and z of the proof for all of them.
+fn share(body: &Share) -> Value {
+    let elements: Vec<_> = body.response.chunks(ELEMENT).map(hex::encode).collect();
+    let (shares, proof) = elements.split_at(elements.len().saturating_sub(2));
+    let mut named: Map<_, _> =
+        shares.iter().enumerate().map(|(at, share)| (format!("D{at}"), json!(share))).collect();
+    named
+        .extend(["e", "z"].iter().zip(proof).map(|(name, part)| ((*name).to_owned(), json!(part))));
+    json!({ "request": body.request.to_string(), "response": named })
+}
+
+fn text(output: &mut impl Write, value: &Value, depth: usize) -> std::io::Result<()> {
+    let indent = "  ".repeat(depth);
+    let Value::Object(fields) = value else { return writeln!(output, "{indent}{value}") };
+    for (name, field) in fields {
+        match field {
+            Value::Object(_) => {
+                writeln!(output, "{indent}{name}")?;
+                text(output, field, depth + 1)?;
+            }
+            Value::Array(items)
+                if items
+                    .iter()
+                    .any(|item| item.is_object() || item.is_array() || item.is_string()) =>
+            {
+                writeln!(output, "{indent}{name} ({})", items.len())?;
+                for item in items {
+                    text(output, item, depth + 1)?;
+                }
+            }
+            Value::String(field) => writeln!(output, "{indent}{name:<12} {field}")?,
+            field => writeln!(output, "{indent}{name:<12} {field}")?,
+        }
+    }
+    if depth == 0 { writeln!(output) } else { Ok(()) }
+}
