@@ -6,7 +6,7 @@ mod common;
 use aggregation::elgamal::{Contribution, KeyPart, Response, Secret};
 use aggregation::{
     Canonical, Context, Culprits, DecodeError, DeviceSecret, ElGamal, GroupError, Participant,
-    Range, ResponseError, Rng, Scheme, Stored, Table,
+    ResponseError, Rng, Scheme, Stored,
 };
 use common::{KEYS, Members, ROUND};
 use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
@@ -309,14 +309,4 @@ fn contributions_of_the_same_number_differ() {
     for at in 0..4 {
         assert_ne!(one[at], two[at]);
     }
-}
-
-#[test]
-fn two_hundred_contributions_of_the_maximum_decode() {
-    let mut members = Neighbours::new(2);
-    let sum = members.sum(&[65535; 200]);
-    let accepted = members.accept_all(&[sum]);
-    let range = Range { bound: 200 * 65535, forecast: 0 };
-    let opened = members.group.combine(&Table::new(14), &[(sum, range)], &accepted);
-    assert_eq!(opened, Ok(vec![200 * 65535]));
 }

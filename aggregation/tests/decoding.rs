@@ -1,7 +1,4 @@
 //! Sums become readable again, wherever they lie in their range.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails says so")]
-
-mod common;
 
 use aggregation::{Range, Table};
 use curve25519_dalek::ristretto::RistrettoPoint;

@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use aggregation::{
@@ -26,6 +27,7 @@ macro_rules! laws {
 
 laws! {
     any_plaintexts_come_back_as_their_sum
+    two_hundred_contributions_of_the_maximum_come_back_as_their_sum
     the_order_of_folding_is_irrelevant
     a_contribution_verifies_under_its_own_context_only
     a_contribution_verifies_in_its_own_group_only
@@ -52,13 +54,26 @@ laws! {
 
 const WIDE: Range = Range { bound: 1 << 20, forecast: 0 };
 
+fn accept_all<S: Scheme>(
+    members: &mut Members<S>,
+    sums: &[S::Aggregate],
+) -> BTreeMap<Participant, S::Accepted> {
+    let everyone = 0..u16::try_from(members.secrets.len()).unwrap();
+    let accept = |of| {
+        let response = members.respond(of, sums);
+        let (of, request) = (Participant(of), members.group.request(sums, Participant(of)));
+        (of, members.group.accept(of, &request, &response, ROUND).unwrap())
+    };
+    everyone.map(accept).collect()
+}
+
 fn open<S: Scheme>(
     members: &mut Members<S>,
     decoder: &S::Decoder,
     sums: &[(S::Aggregate, Range)],
 ) -> Result<Vec<u64>, CombineError> {
     let asked: Vec<_> = sums.iter().map(|(sum, _)| sum.clone()).collect();
-    let accepted = members.accept_all(&asked);
+    let accepted = accept_all(members, &asked);
     members.group.combine(decoder, sums, &accepted)
 }
 
@@ -78,6 +93,15 @@ fn any_plaintexts_come_back_as_their_sum<S: Scheme>(decoder: &S::Decoder) {
         let opened = open(&mut members, decoder, &[(sum, WIDE)]);
         assert_eq!(opened, Ok(vec![plaintexts.iter().sum()]));
     });
+}
+
+fn two_hundred_contributions_of_the_maximum_come_back_as_their_sum<S: Scheme>(
+    decoder: &S::Decoder,
+) {
+    let mut members = Members::<S>::new(2);
+    let sum = members.sum(&[65535; 200]);
+    let range = Range { bound: 200 * 65535, forecast: 0 };
+    assert_eq!(open(&mut members, decoder, &[(sum, range)]), Ok(vec![200 * 65535]));
 }
 
 fn the_order_of_folding_is_irrelevant<S: Scheme>(_: &S::Decoder) {
@@ -141,7 +165,7 @@ fn several_sums_open_in_one_request<S: Scheme>(decoder: &S::Decoder) {
 fn missing_participants_are_named<S: Scheme>(decoder: &S::Decoder) {
     let mut members = Members::<S>::new(4);
     let sum = members.sum(&[1, 2]);
-    let mut accepted = members.accept_all(std::slice::from_ref(&sum));
+    let mut accepted = accept_all(&mut members, std::slice::from_ref(&sum));
     accepted.remove(&Participant(1));
     accepted.remove(&Participant(3));
     let opened = members.group.combine(decoder, &[(sum, WIDE)], &accepted);
@@ -152,8 +176,8 @@ fn missing_participants_are_named<S: Scheme>(decoder: &S::Decoder) {
 fn a_response_to_other_sums_counts_as_missing<S: Scheme>(decoder: &S::Decoder) {
     let mut members = Members::<S>::new(2);
     let [sum, other] = [members.sum(&[1]), members.sum(&[1])];
-    let mut accepted = members.accept_all(std::slice::from_ref(&sum));
-    let stray = members.accept_all(&[other]).remove(&Participant(0)).unwrap();
+    let mut accepted = accept_all(&mut members, std::slice::from_ref(&sum));
+    let stray = accept_all(&mut members, &[other]).remove(&Participant(0)).unwrap();
     accepted.insert(Participant(0), stray);
     let opened = members.group.combine(decoder, &[(sum, WIDE)], &accepted);
     assert_eq!(opened, Err(CombineError::Missing(vec![Participant(0)])));
@@ -296,5 +320,6 @@ fn the_debug_of_a_secret_shows_nothing<S: Scheme<Secret: Debug, Retained: Debug>
     insta::allow_duplicates! {
         insta::assert_debug_snapshot!(members.secrets[0], @"Secret(..)");
         insta::assert_debug_snapshot!(retained, @"Retained(..)");
+        insta::assert_debug_snapshot!(members.device, @"DeviceSecret(..)");
     }
 }

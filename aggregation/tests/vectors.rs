@@ -120,10 +120,10 @@ fn a_contribution_has_these_bytes() {
     let mut members = Members::<ElGamal>::new(3);
     let (contribution, _) = members.contribute(1234, ROUND);
     insta::assert_snapshot!(fields(&["C1", "C2", "A", "z"], &contribution), @"
-    C1 929356914436d27814e436dd09aa70c7fb48c2e0da489a32baca2514b2d9f710
-    C2 1c3f722785b0764b4952ee173bdb0ff7b2e747cb104fd161988babf298570d6f
-    A  ba38d8be5791acefeea01625c850bf228c73e670ec762dd21b3993ecdf70885d
-    z  8ab6c147cef8d285a8eead72771f8724c299e81f60c1b1d8a8d802c9d02e3401
+    C1 72248692b80d044684b25bac8886f41f1f349da7851c3e5607d92aef43e4d86e
+    C2 5a79683ed18a69b36d98ca4e253f6bbb81a27c7876200964bed0116621f1184e
+    A  8c1a8abab759dac5ccd1a9b0aa69a67b353d1cdf1baca1f2a78ca134d2a2797c
+    z  8f69e7d5bb9e568a3e1df42aa6e7da82407d6f5235c4a70c549a2639ca656604
     ");
 }
 
@@ -133,9 +133,9 @@ fn a_response_has_these_bytes() {
     let sums = [members.sum(&[1, 2]), members.sum(&[3])];
     let response = members.respond(1, &sums);
     insta::assert_snapshot!(fields(&["D", "D", "e", "z"], &response), @"
-    D  7c3020aa24b033d05eeafb8df4d2f2de32cf5921089b61265eef5cd6685b594e
-    D  7899a7aa713f99bb5a5ec56a198340a286dbe9d6b89eb4d646ee7db7ccdca157
-    e  174c05152f043825df853c2ab9fc853798fd2df8fab9dadf2f348c265339380f
-    z  520e2f17a136a63a60510ba4541df98f48b1ff9335c45e41ba6f4b61671ef10d
+    D  aed8c1eccfffbb677112898e192902ab0fbbf63dc59e0d0fbffc4b233501ab77
+    D  52ca7878287f145917d47454d5b40e66c3a1b5a42e015b662dc4dfcf4730542d
+    e  ae81e3a89d6f500d867ae9be278679f7d0981bd4e1986db7c19f49f8d7d76a0f
+    z  0eadd7ccd23da48d4541dae930f4658d07d9f42cb6bc4ab61e08d08cc3b1440d
     ");
 }

@@ -71,7 +71,8 @@ pub fn run(config: &Path) -> anyhow::Result<()> {
 
 #[expect(clippy::print_stdout, reason = "the answer of the command")]
 fn print_ids(config: &Path) -> anyhow::Result<()> {
-    let config = Config::load(config)?;
+    // The members' keys are not known yet when this is first asked for.
+    let config: Config = host::config::load(config)?;
     let mut rng = host::clock::generator()?;
     let (identity, registrar) = config.identities(&mut rng)?;
     println!("collector = \"{}\"", identity.key());

@@ -1,6 +1,7 @@
 //! The log: standard error, INFO unless `RUST_LOG` says otherwise.
 
 use std::io::IsTerminal as _;
+use std::process::ExitCode;
 
 use tracing_subscriber::EnvFilter;
 
@@ -15,5 +16,19 @@ pub fn start() {
         .try_init();
     if started.is_err() {
         tracing::debug!("the log was started before");
+    }
+}
+
+/// Turns the end of a program into its exit status; an error is printed with
+/// its causes.
+#[must_use]
+#[expect(clippy::print_stderr, reason = "the last word of a program")]
+pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

@@ -1,1 +1,24 @@
 //! The state machines in virtual time, with every fault.
+//!
+//! A [`World`] holds the meters and the collector of one region, the broker
+//! between them and the daemons around them. Nothing in it waits, and all that
+//! is left to chance is drawn from one seed: the same seed gives the same
+//! trace. Whatever is published is judged at once: see [`Violation`] for what
+//! counts as a failure.
+
+mod broker;
+mod faults;
+mod judge;
+mod node;
+mod plan;
+mod report;
+mod truth;
+mod world;
+
+pub use broker::matches;
+pub use faults::Faults;
+pub use judge::{Published, ResultKey, Violation};
+pub use plan::{Party, Plan, StartError};
+pub use report::Report;
+pub use truth::Truth;
+pub use world::{Failure, OPENING, World};

@@ -1,7 +1,5 @@
 //! A group with all its secrets, as no machine ever holds it.
 
-use std::collections::BTreeMap;
-
 use aggregation::{Context, DeviceSecret, Participant, Rng, Scheme};
 use rand::SeedableRng;
 
@@ -52,20 +50,5 @@ impl<S: Scheme> Members<S> {
         let (of, secret) = (Participant(of), &self.secrets[usize::from(of)]);
         let request = self.group.request(sums, of);
         self.group.respond(secret, of, &request, ROUND, &mut self.rng).unwrap()
-    }
-
-    pub(crate) fn accept_all(
-        &mut self,
-        sums: &[S::Aggregate],
-    ) -> BTreeMap<Participant, S::Accepted> {
-        let everyone = 0..u16::try_from(self.secrets.len()).unwrap();
-        everyone
-            .map(|of| {
-                let response = self.respond(of, sums);
-                let of = Participant(of);
-                let request = self.group.request(sums, of);
-                (of, self.group.accept(of, &request, &response, ROUND).unwrap())
-            })
-            .collect()
     }
 }

@@ -1,0 +1,165 @@
+//! A region of meters in memory, with every key at hand: what a test needs to
+//! play an honest party or a bent one.
+
+pub(crate) mod bent;
+pub(crate) mod founding;
+pub(crate) mod region;
+
+use std::num::NonZeroU32;
+use std::sync::{Arc, OnceLock};
+
+use aggregation::{ElGamal, Plain, Rng, Scheme, Table};
+use protocol::id::{MeterId, RegionId};
+use protocol::identity::Identity;
+use protocol::keygen::Registrar;
+use protocol::message::Invited;
+use protocol::output::{Event, Output, Publication};
+use protocol::reading::Register;
+use protocol::roster::{Floors, Parameters, Threshold};
+use protocol::slot::Timestamp;
+use protocol::{collector, meter};
+use rand::SeedableRng as _;
+
+/// 2025-06-15T15:06:40Z, in the middle of slot 1944444.
+pub(crate) const START: Timestamp = Timestamp(1_750_000_000_000);
+
+/// The seeds of the identities that are no meter's.
+pub(crate) const COLLECTOR_SEED: [u8; 32] = [0xc0; 32];
+pub(crate) const REGISTRAR_SEED: [u8; 32] = [0xee; 32];
+
+/// A scheme with the tables that its collector holds.
+pub(crate) trait Kit: Scheme {
+    fn decoder() -> Arc<Self::Decoder>;
+}
+
+impl Kit for Plain {
+    fn decoder() -> Arc<()> {
+        Arc::new(())
+    }
+}
+
+impl Kit for ElGamal {
+    fn decoder() -> Arc<Table> {
+        static TABLE: OnceLock<Arc<Table>> = OnceLock::new();
+        TABLE.get_or_init(|| Arc::new(Table::new(16))).clone()
+    }
+}
+
+/// A region name of 8 bytes.
+pub(crate) fn region_id() -> RegionId {
+    "north-01".parse().unwrap()
+}
+
+/// The id of the meter at a position, of 8 bytes.
+pub(crate) fn meter_id(at: usize) -> MeterId {
+    format!("meter-{:02}", at + 1).parse().unwrap()
+}
+
+pub(crate) fn meter_seed(at: usize) -> [u8; 32] {
+    [u8::try_from(at + 1).unwrap(); 32]
+}
+
+pub(crate) fn meter_identity(at: usize) -> Identity {
+    Identity::from_seed(&meter_seed(at))
+}
+
+pub(crate) fn collector_identity() -> Identity {
+    Identity::from_seed(&COLLECTOR_SEED)
+}
+
+pub(crate) fn registrar() -> Registrar {
+    Registrar::new(Identity::from_seed(&REGISTRAR_SEED))
+}
+
+pub(crate) fn rng(seed: u64) -> Rng {
+    Rng::seed_from_u64(seed)
+}
+
+/// Three of the members make a sum; windows have four slots of 15 minutes.
+pub(crate) fn parameters<S: Scheme>() -> Parameters {
+    Parameters {
+        scheme: S::NAME.to_owned(),
+        threshold: Threshold::All,
+        min_contributors: 2,
+        max_corrupted: 1,
+        min_slots: 2,
+        slot_seconds: NonZeroU32::new(900).unwrap(),
+        window_slots: NonZeroU32::new(4).unwrap(),
+        grace_s: 60,
+        deadline_s: 7200,
+        max_wh_per_slot: 65_535,
+        registers: vec![Register::Import],
+    }
+}
+
+pub(crate) fn both_registers<S: Scheme>() -> Parameters {
+    Parameters { registers: vec![Register::Import, Register::Export], ..parameters::<S>() }
+}
+
+/// Floors that [`parameters`] keep to without room.
+pub(crate) fn floors<S: Scheme>() -> Floors {
+    let given = parameters::<S>();
+    Floors {
+        scheme: given.scheme,
+        threshold: given.threshold,
+        min_contributors: given.min_contributors,
+        max_corrupted: given.max_corrupted,
+        min_slots: given.min_slots,
+        slot_seconds: given.slot_seconds.get(),
+    }
+}
+
+pub(crate) fn invited(count: usize) -> Vec<Invited> {
+    let one = |at| Invited { meter: meter_id(at), key: meter_identity(at).key() };
+    (0..count).map(one).collect()
+}
+
+pub(crate) fn meter_terms<S: Scheme>(at: usize) -> meter::Terms {
+    meter::Terms {
+        region: region_id(),
+        meter: meter_id(at),
+        registrar: registrar().key(),
+        floors: floors::<S>(),
+    }
+}
+
+pub(crate) fn new_meter<S: Scheme>(at: usize, now: Timestamp) -> meter::Meter<S> {
+    let (terms, seed) = (meter_terms::<S>(at), 100 + at as u64);
+    let kept = meter::Kept::default();
+    meter::Meter::new(terms, meter_identity(at), &kept, rng(seed), now).unwrap()
+}
+
+pub(crate) fn new_collector<S: Kit>(
+    count: usize,
+    parameters: Parameters,
+    now: Timestamp,
+) -> collector::Collector<S> {
+    let (region, members) = (region_id(), invited(count));
+    let terms = collector::Terms { region, parameters, epoch_windows: 4, members };
+    let keys = (collector_identity(), registrar());
+    collector::Collector::new(terms, keys, None, (S::decoder(), rng(99)), now).unwrap()
+}
+
+/// Everything that a meter hands out.
+pub(crate) fn drain<S: Scheme>(meter: &mut meter::Meter<S>) -> Vec<Output> {
+    std::iter::from_fn(|| meter.poll_output()).collect()
+}
+
+pub(crate) fn events(outputs: &[Output]) -> Vec<Event> {
+    let event = |output: &Output| match output {
+        Output::Event(event) => Some(event.clone()),
+        _ => None,
+    };
+    outputs.iter().filter_map(event).collect()
+}
+
+/// What was published under a topic that ends like this.
+pub(crate) fn published(outputs: &[Output], topic: &str) -> Vec<Vec<u8>> {
+    let payload = |output: &Output| match output {
+        Output::Publish(Publication { topic: found, payload, .. }) if found.ends_with(topic) => {
+            Some(payload.clone())
+        }
+        _ => None,
+    };
+    outputs.iter().filter_map(payload).collect()
+}

@@ -1,0 +1,324 @@
+//! A region whose epoch is open, its messages delivered by hand.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aggregation::{Canonical as _, Context, DeviceSecret, Rng, Scheme};
+use protocol::collector::Collector;
+use protocol::envelope::{Envelope, Message, seal};
+use protocol::id::Sender;
+use protocol::message::{Claim, Contribution, Outcome, Request, Roster, Share, Status};
+use protocol::meter::{Meter, Quantities};
+use protocol::output::{Event, Output, Publication};
+use protocol::reading::Register;
+use protocol::release::Reason;
+use protocol::roster::{AcceptedRoster, Parameters};
+use protocol::slot::{Slot, Timestamp, Window};
+use protocol::slots::SlotSet;
+use serde_bytes::ByteBuf;
+
+use super::{
+    Kit, START, collector_identity, drain, events, meter_id, meter_identity, new_collector,
+    new_meter, parameters, published, region_id, registrar, rng,
+};
+
+pub(crate) const IMPORT: Register = Register::Import;
+
+/// What a meter made of a request.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Answer {
+    Share(Vec<u8>),
+    Refused(Reason),
+    Rejected(Option<Sender>, &'static str),
+}
+
+impl Answer {
+    /// The reason's name.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Share(_) => "share",
+            Self::Refused(reason) => reason.name(),
+            Self::Rejected(_, name) => name,
+        }
+    }
+}
+
+/// A message of a member that the test plays, with what it takes to claim it.
+pub(crate) struct Played<S: Scheme> {
+    pub(crate) message: Vec<u8>,
+    pub(crate) body: Contribution,
+    pub(crate) retained: BTreeMap<Register, S::Retained>,
+}
+
+pub(crate) struct Region<S: Scheme> {
+    pub(crate) collector: Collector<S>,
+    pub(crate) meters: Vec<Meter<S>>,
+    pub(crate) roster: AcceptedRoster<S>,
+    pub(crate) signed_roster: Vec<u8>,
+    pub(crate) now: Timestamp,
+    /// Meters that nothing reaches and that nobody hears.
+    pub(crate) offline: BTreeSet<usize>,
+    pub(crate) rng: Rng,
+    /// What the collector handed out since the epoch opened.
+    pub(crate) outputs: Vec<Output>,
+}
+
+impl<S: Kit> Region<S> {
+    pub(crate) fn open(count: usize) -> Self {
+        Self::open_with(count, parameters::<S>())
+    }
+
+    pub(crate) fn open_with(count: usize, parameters: Parameters) -> Self {
+        let mut collector = new_collector::<S>(count, parameters, START);
+        let mut meters: Vec<_> = (0..count).map(|at| new_meter::<S>(at, START)).collect();
+        let mut outputs = Vec::new();
+        exchange(&mut collector, &mut meters, START, &BTreeSet::new(), &mut outputs);
+        let [signed_roster, ..] = &published(&outputs, "/c/roster")[..] else {
+            panic!("no roster: {outputs:?}")
+        };
+        let signed_roster = signed_roster.clone();
+        let registrar = registrar().key();
+        let roster = AcceptedRoster::open(&signed_roster, &region_id(), &registrar).unwrap();
+        let (offline, outputs) = Default::default();
+        let now = START;
+        Self { collector, meters, roster, signed_roster, now, offline, rng: rng(5), outputs }
+    }
+
+    pub(crate) fn body(&self) -> &Roster {
+        self.roster.body()
+    }
+
+    /// The slot at a position of the epoch.
+    pub(crate) fn slot(&self, position: u64) -> Slot {
+        self.body().first_slot.plus(position)
+    }
+
+    /// Lets a slot of the epoch end.
+    pub(crate) fn end_slot(&mut self, position: u64) -> Slot {
+        let slot = self.slot(position);
+        self.now = self.now.max(self.roster.grid().end(slot));
+        slot
+    }
+
+    /// Signs as a member.
+    pub(crate) fn by_meter<M: Message>(&self, at: usize, body: &M) -> Vec<u8> {
+        let place = (self.roster.region(), self.roster.epoch(), Sender::Meter(meter_id(at)));
+        seal(&meter_identity(at), place, self.roster.digest(), body)
+    }
+
+    /// Signs as the collector.
+    pub(crate) fn by_collector<M: Message>(&self, body: &M) -> Vec<u8> {
+        let place = (self.roster.region(), self.roster.epoch(), Sender::Collector);
+        seal(&collector_identity(), place, self.roster.digest(), body)
+    }
+
+    /// Gives a meter its reading of a slot; what it publishes.
+    pub(crate) fn read(&mut self, at: usize, slot: Slot, wh: u64) -> Vec<Output> {
+        let quantities: Quantities =
+            self.body().parameters.registers.iter().map(|register| (*register, wh)).collect();
+        self.meters[at].handle_reading(slot, &quantities, self.now);
+        drain(&mut self.meters[at])
+    }
+
+    /// The message that a meter makes of a reading.
+    pub(crate) fn contribution(&mut self, at: usize, slot: Slot, wh: u64) -> Vec<u8> {
+        let outputs = self.read(at, slot, wh);
+        let [message] = &published(&outputs, "/contribution")[..] else { panic!("{outputs:?}") };
+        message.clone()
+    }
+
+    /// Encrypts as a member would, without its machine.
+    pub(crate) fn play(&mut self, at: usize, slot: Slot, wh: u64) -> Played<S> {
+        let device = DeviceSecret::new([9; 32]);
+        let (mut registers, mut retained) = (BTreeMap::new(), BTreeMap::new());
+        for register in self.body().parameters.registers.clone() {
+            let statement = self.roster.place().contribution(&meter_id(at), slot, register);
+            let scheme = self.roster.scheme();
+            let made = scheme.contribute(&device, wh, Context(&statement), &mut self.rng);
+            registers.insert(register, ByteBuf::from(made.0.to_bytes()));
+            retained.insert(register, made.1);
+        }
+        let body = Contribution { slot, registers };
+        Played { message: self.by_meter(at, &body), body, retained }
+    }
+
+    /// Contributions to a slot of the members at these positions; meter i
+    /// contributes 2^i.
+    pub(crate) fn play_all(
+        &mut self,
+        slot: Slot,
+        members: impl IntoIterator<Item = usize>,
+    ) -> Vec<Played<S>> {
+        members.into_iter().map(|at| self.play(at, slot, 1 << at)).collect()
+    }
+
+    /// A claim to the sum of what was retained, which may be no honest one.
+    pub(crate) fn claim(
+        &mut self,
+        (at, window): (usize, Window),
+        positions: &[u32],
+        played: &[&Played<S>],
+    ) -> Claim {
+        let slots: SlotSet = positions.iter().copied().collect();
+        let mut registers = BTreeMap::new();
+        for register in self.body().parameters.registers.clone() {
+            let retained: Vec<_> = played.iter().map(|one| &one.retained[&register]).collect();
+            let statement = self.roster.place().claim(&meter_id(at), window, &slots, register);
+            let scheme = self.roster.scheme();
+            let sum = scheme.claim(&retained, Context(&statement), &mut self.rng).unwrap();
+            registers.insert(register, ByteBuf::from(sum.to_bytes()));
+        }
+        Claim { window, slots, registers }
+    }
+
+    /// Hands a meter a message; what it makes of it.
+    pub(crate) fn tell(&mut self, at: usize, message: &[u8]) -> Vec<Output> {
+        self.meters[at].handle_message(message, self.now);
+        drain(&mut self.meters[at])
+    }
+
+    /// Asks a meter for help with whatever bytes.
+    pub(crate) fn ask_with(&mut self, at: usize, message: &[u8]) -> Answer {
+        let outputs = self.tell(at, message);
+        if let Some(share) = published(&outputs, "/share").first() {
+            return Answer::Share(share.clone());
+        }
+        let answer = events(&outputs).into_iter().find_map(|event| match event {
+            Event::Refused { reason, .. } => Some(Answer::Refused(reason)),
+            Event::Rejected { sender, name, .. } => Some(Answer::Rejected(sender, name)),
+            _ => None,
+        });
+        answer.unwrap_or_else(|| panic!("no answer: {outputs:?}"))
+    }
+
+    /// Asks a meter for help with a request that the collector signs.
+    pub(crate) fn ask(&mut self, at: usize, request: &Request) -> Answer {
+        let message = self.by_collector(request);
+        self.ask_with(at, &message)
+    }
+
+    /// Asks for the region's sum over contributions.
+    pub(crate) fn ask_region(&mut self, at: usize, slot: Slot, messages: &[Vec<u8>]) -> Answer {
+        self.ask(at, &region_request(slot, messages))
+    }
+
+    /// Delivers messages until nobody has anything more to say.
+    pub(crate) fn deliver(&mut self) {
+        let Self { collector, meters, now, offline, outputs, .. } = self;
+        exchange(collector, meters, *now, offline, outputs);
+    }
+
+    /// Lets time pass, and does what is due when it is due.
+    pub(crate) fn run_until(&mut self, end: Timestamp) {
+        self.deliver();
+        for _ in 0..10_000 {
+            let online = (0..self.meters.len()).filter(|at| !self.offline.contains(at));
+            let dues = online.filter_map(|at| self.meters[at].poll_timeout());
+            let next = dues.chain(self.collector.poll_timeout()).min();
+            let Some(next) = next.filter(|next| *next <= end) else {
+                self.now = self.now.max(end);
+                return;
+            };
+            self.now = self.now.max(next);
+            self.collector.handle_timeout(self.now);
+            self.meters.iter_mut().for_each(|meter| meter.handle_timeout(self.now));
+            self.deliver();
+        }
+        panic!("time stands still at {:?}", self.now);
+    }
+
+    /// Lets every meter that is online contribute to a slot, meter i 2^i Wh.
+    pub(crate) fn run_slot(&mut self, position: u64) -> Slot {
+        let slot = self.end_slot(position);
+        for at in 0..self.meters.len() {
+            let quantities = BTreeMap::from([(Register::Import, 1 << at), (Register::Export, 0)]);
+            self.meters[at].handle_reading(slot, &quantities, self.now);
+        }
+        self.deliver();
+        slot
+    }
+
+    pub(crate) fn collector_events(&self) -> Vec<Event> {
+        events(&self.outputs)
+    }
+
+    /// The bodies that the collector published under a topic.
+    pub(crate) fn from_collector<M: Message>(&self, topic: &str) -> Vec<M> {
+        let open = |message: &Vec<u8>| {
+            self.roster.open_from_collector(&Envelope::parse(message).unwrap()).unwrap()
+        };
+        published(&self.outputs, topic).iter().map(open).collect()
+    }
+
+    pub(crate) fn results(&self) -> Vec<Outcome> {
+        self.from_collector("/c/result")
+    }
+
+    pub(crate) fn statuses(&self) -> Vec<Status> {
+        self.from_collector("/c/status")
+    }
+
+    pub(crate) fn sums(&self) -> Vec<u64> {
+        self.results().iter().map(|result| result.sum_wh).collect()
+    }
+
+    /// The body of a share.
+    pub(crate) fn share(&self, message: &[u8]) -> Share {
+        self.roster.open_from_member(&Envelope::parse(message).unwrap()).unwrap().1
+    }
+}
+
+pub(crate) fn region_request(slot: Slot, messages: &[Vec<u8>]) -> Request {
+    Request::Region(slot, messages.iter().cloned().map(ByteBuf::from).collect())
+}
+
+pub(crate) fn bill_request(window: Window, messages: &[Vec<u8>]) -> Request {
+    Request::Bill(window, messages.iter().cloned().map(ByteBuf::from).collect())
+}
+
+pub(crate) fn messages<S: Scheme>(played: &[Played<S>]) -> Vec<Vec<u8>> {
+    played.iter().map(|one| one.message.clone()).collect()
+}
+
+fn exchange<S: Scheme>(
+    collector: &mut Collector<S>,
+    meters: &mut [Meter<S>],
+    now: Timestamp,
+    offline: &BTreeSet<usize>,
+    heard: &mut Vec<Output>,
+) {
+    loop {
+        let outputs: Vec<_> = std::iter::from_fn(|| collector.poll_output()).collect();
+        let mut quiet = outputs.is_empty();
+        for (at, meter) in meters.iter_mut().enumerate() {
+            let online = !offline.contains(&at);
+            let inbox = outputs.iter().filter(|output| online && is_for(at, output));
+            for message in published_by(inbox) {
+                meter.handle_message(&message, now);
+            }
+            for message in published_by(drain(meter).iter().filter(|_| online)) {
+                collector.handle_message(&message, now);
+                quiet = false;
+            }
+        }
+        heard.extend(outputs);
+        if quiet {
+            return;
+        }
+    }
+}
+
+/// Whether a meter subscribes to this.
+fn is_for(at: usize, output: &Output) -> bool {
+    let Output::Publish(Publication { topic, .. }) = output else { return false };
+    protocol::topic::meter_subscriptions(&region_id(), &meter_id(at)).contains(topic)
+}
+
+fn published_by<'a>(outputs: impl Iterator<Item = &'a Output>) -> Vec<Vec<u8>> {
+    let payload = |output: &Output| match output {
+        Output::Publish(Publication { topic, payload, .. }) => {
+            (!protocol::topic::is_json(topic)).then(|| payload.clone())
+        }
+        _ => None,
+    };
+    outputs.filter_map(payload).collect()
+}

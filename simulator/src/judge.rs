@@ -1,0 +1,276 @@
+//! What counts as a failure, and the judge that looks for it in everything
+//! that is published.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aggregation::Scheme;
+use protocol::envelope::{Envelope, Rejection};
+use protocol::id::{Digest, MeterId, RegionId};
+use protocol::identity::IdentityKey;
+use protocol::message::{Kind, Outcome, Phase, Request, Share, Status, Subject, Target};
+use protocol::output::Publication;
+use protocol::reading::Register;
+use protocol::release;
+use protocol::roster::{AcceptedRoster, RosterError};
+use protocol::slot::{Slot, Timestamp};
+use protocol::topic;
+use thiserror::Error;
+
+use crate::plan::Party;
+use crate::truth::Truth;
+
+/// The failure conditions. None of them may ever hold, whatever the faults.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[allow(missing_docs)] // Each condition's sentence stands beside it.
+pub enum Violation {
+    #[error("the sum of slot {slot}, {register}, is {said} Wh and its contributors read {truth} Wh")]
+    RegionSum { slot: Slot, register: Register, said: u64, truth: u64 },
+    #[error("the bill of {meter} from slot {first_slot} on, {register}, is {said} Wh and it read {truth} Wh")]
+    Bill { meter: MeterId, first_slot: Slot, register: Register, said: u64, truth: u64 },
+    #[error("slot {0} was published twice, with two results")]
+    TwoResults(Slot),
+    #[error("contributors and uncounted members of slot {0} are not the members")]
+    Members(Slot),
+    #[error("slot {slot} was opened with {found} contributors of at least {needed}")]
+    TooFewContributors { slot: Slot, found: usize, needed: usize },
+    #[error("the slots of a bill from slot {0} on are not those of a window, or too few")]
+    Span(Slot),
+    #[error("the bill of {meter} covers slot {slot}, whose result does not count it")]
+    Disagreement { meter: MeterId, slot: Slot },
+    #[error("{holder} helped to open two sets of slot {slot}")]
+    TwoSets { holder: MeterId, slot: Slot },
+    #[error("{0} helped with a request that was never made")]
+    NotAsked(Party),
+    #[error("what {party} published cannot be read: {rejection}")]
+    Unreadable { party: Party, rejection: Rejection },
+    #[error("what the collector published as a roster: {0}")]
+    Roster(#[from] RosterError),
+    #[error("{0} has done what is due and wants to be woken at once, for ever")]
+    Spinning(Party),
+    #[error("no epoch within {} s of the start", crate::world::OPENING.as_secs())]
+    NotOpened,
+}
+
+/// What a result is the result of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ResultKey {
+    /// Whose sum it is.
+    pub subject: Subject,
+    /// The register.
+    pub register: Register,
+    /// The first slot of the span.
+    pub first_slot: Slot,
+}
+
+/// A result and when it was published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The result.
+    pub outcome: Outcome,
+    /// When it was published first.
+    pub at: Timestamp,
+}
+
+/// Sees all that is published, and knows what the meters read.
+pub(crate) struct Judge<S: Scheme> {
+    region: RegionId,
+    registrar: IdentityKey,
+    ids: Vec<MeterId>,
+    pub(crate) truth: Truth,
+    pub(crate) roster: Option<AcceptedRoster<S>>,
+    pub(crate) results: BTreeMap<ResultKey, Published>,
+    pub(crate) abandoned: BTreeMap<Target, String>,
+    requests: BTreeMap<Digest, Target>,
+    sets: BTreeMap<(MeterId, Slot), Digest>,
+}
+
+impl<S: Scheme> Judge<S> {
+    pub(crate) fn new(
+        region: RegionId,
+        registrar: IdentityKey,
+        ids: Vec<MeterId>,
+        truth: Truth,
+    ) -> Self {
+        let (results, abandoned, requests, sets) = Default::default();
+        Self { region, registrar, ids, truth, roster: None, results, abandoned, requests, sets }
+    }
+
+    /// Judges a message that `party` publishes.
+    pub(crate) fn see(
+        &mut self,
+        party: Party,
+        publication: &Publication,
+        now: Timestamp,
+    ) -> Result<(), Violation> {
+        if topic::is_json(&publication.topic) {
+            return Ok(());
+        }
+        let unreadable = |rejection| Violation::Unreadable { party, rejection };
+        let envelope = Envelope::parse(&publication.payload).map_err(unreadable)?;
+        if envelope.header().kind == Kind::Roster {
+            return self.see_roster(&publication.payload);
+        }
+        let Some(roster) = &self.roster else { return Ok(()) };
+        match envelope.header().kind {
+            Kind::Request => {
+                let request = roster.open_from_collector(&envelope).map_err(unreadable)?;
+                self.see_request(&request);
+                Ok(())
+            }
+            Kind::Share => {
+                let (holder, share) = roster.open_from_member(&envelope).map_err(unreadable)?;
+                self.see_share(party, holder, &share)
+            }
+            Kind::Status => {
+                let status = roster.open_from_collector(&envelope).map_err(unreadable)?;
+                self.see_status(status);
+                Ok(())
+            }
+            Kind::Outcome => {
+                let outcome = roster.open_from_collector(&envelope).map_err(unreadable)?;
+                self.see_outcome(outcome, now)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn see_roster(&mut self, message: &[u8]) -> Result<(), Violation> {
+        if self.roster.is_none() {
+            self.roster = Some(AcceptedRoster::open(message, &self.region, &self.registrar)?);
+        }
+        Ok(())
+    }
+
+    fn see_request(&mut self, request: &Request) {
+        let target = match request {
+            Request::Region(slot, _) => Target::Region(*slot),
+            Request::Bill(window, _) => Target::Bill(*window),
+        };
+        self.requests.insert(release::digest(request), target);
+    }
+
+    fn see_share(
+        &mut self,
+        party: Party,
+        holder: MeterId,
+        share: &Share,
+    ) -> Result<(), Violation> {
+        match self.requests.get(&share.request) {
+            None => Err(Violation::NotAsked(party)),
+            Some(Target::Bill(_)) => Ok(()),
+            Some(Target::Region(slot)) => {
+                let known = self.sets.entry((holder.clone(), *slot)).or_insert(share.request);
+                if *known == share.request {
+                    Ok(())
+                } else {
+                    Err(Violation::TwoSets { holder, slot: *slot })
+                }
+            }
+        }
+    }
+
+    fn see_status(&mut self, status: Status) {
+        if let Phase::Abandoned(reason) = status.phase {
+            self.abandoned.insert(status.target, reason);
+        }
+    }
+
+    fn see_outcome(&mut self, outcome: Outcome, at: Timestamp) -> Result<(), Violation> {
+        match outcome.subject.clone() {
+            Subject::Region(_) => self.check_region(&outcome)?,
+            Subject::Meter(meter) => self.check_bill(&meter, &outcome)?,
+        }
+        self.check_agreement(&outcome)?;
+        let Outcome { register, first_slot, .. } = outcome;
+        let key = ResultKey { subject: outcome.subject.clone(), register, first_slot };
+        let known =
+            self.results.entry(key).or_insert_with(|| Published { outcome: outcome.clone(), at });
+        if known.outcome == outcome { Ok(()) } else { Err(Violation::TwoResults(first_slot)) }
+    }
+
+    fn check_region(&self, outcome: &Outcome) -> Result<(), Violation> {
+        let slot = outcome.first_slot;
+        let mut members = outcome.contributors.clone();
+        members.extend_from_slice(&outcome.uncounted);
+        members.sort();
+        if members != self.ids || outcome.slots != 1 {
+            return Err(Violation::Members(slot));
+        }
+        let (found, needed) = (outcome.contributors.len(), self.contributors_needed());
+        if found < needed {
+            return Err(Violation::TooFewContributors { slot, found, needed });
+        }
+        let (register, said) = (outcome.register, outcome.sum_wh);
+        let read = |meter| self.wh(meter, register, slot);
+        let truth = outcome.contributors.iter().map(read).sum();
+        if said == truth {
+            Ok(())
+        } else {
+            Err(Violation::RegionSum { slot, register, said, truth })
+        }
+    }
+
+    fn check_bill(&self, meter: &MeterId, outcome: &Outcome) -> Result<(), Violation> {
+        let (register, said, first_slot) = (outcome.register, outcome.sum_wh, outcome.first_slot);
+        let slots = self.slots_of_bill(outcome).ok_or(Violation::Span(first_slot))?;
+        let min_slots =
+            self.roster.as_ref().map_or(0, |roster| usize::from(roster.parameters().min_slots));
+        let named = outcome.contributors == [meter.clone()];
+        if slots.len() != outcome.slots as usize || slots.len() < min_slots || !named {
+            return Err(Violation::Span(first_slot));
+        }
+        let truth = slots.iter().map(|slot| self.wh(meter, register, *slot)).sum();
+        if said == truth {
+            Ok(())
+        } else {
+            let meter = meter.clone();
+            Err(Violation::Bill { meter, first_slot, register, said, truth })
+        }
+    }
+
+    /// The slots that a bill covers; none if it does not begin with a window
+    /// of the epoch.
+    fn slots_of_bill(&self, outcome: &Outcome) -> Option<BTreeSet<Slot>> {
+        let grid = self.roster.as_ref()?.grid();
+        let window = grid.window_of(outcome.first_slot)?;
+        if grid.first_slot(window) != outcome.first_slot {
+            return None;
+        }
+        let slots = outcome.first_slot.0..=grid.last_slot(window).0;
+        let covered = slots.map(Slot).filter(|slot| !outcome.uncounted_slots.contains(slot));
+        Some(covered.collect())
+    }
+
+    /// A bill covers no slot whose own result does not count the meter.
+    fn check_agreement(&self, new: &Outcome) -> Result<(), Violation> {
+        let known = self.results.values().map(|published| &published.outcome);
+        let all: Vec<_> = known.filter(|known| known.register == new.register).collect();
+        let is_region = |outcome: &&&Outcome| matches!(outcome.subject, Subject::Region(_));
+        if is_region(&&new) {
+            let mut bills = all.iter().filter(|outcome| !is_region(outcome));
+            bills.try_for_each(|bill| self.check_pair(bill, new))
+        } else {
+            all.iter().filter(is_region).try_for_each(|region| self.check_pair(new, region))
+        }
+    }
+
+    fn check_pair(&self, bill: &Outcome, region: &Outcome) -> Result<(), Violation> {
+        let slot = region.first_slot;
+        let covered = self.slots_of_bill(bill).is_some_and(|slots| slots.contains(&slot));
+        match &bill.subject {
+            Subject::Meter(meter) if covered && !region.contributors.contains(meter) => {
+                Err(Violation::Disagreement { meter: meter.clone(), slot })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn contributors_needed(&self) -> usize {
+        self.roster.as_ref().map_or(0, |roster| roster.parameters().contributors_needed())
+    }
+
+    fn wh(&self, meter: &MeterId, register: Register, slot: Slot) -> u64 {
+        let number = self.ids.binary_search(meter).ok().and_then(|at| u16::try_from(at).ok());
+        number.map_or(0, |number| self.truth.wh(number, register, slot))
+    }
+}

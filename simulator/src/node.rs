@@ -1,0 +1,178 @@
+//! One party: its machine, the disk that outlives it, and the daemon's loop
+//! around it.
+
+use aggregation::{Rng, Scheme};
+use protocol::collector::Collector;
+use protocol::meter::{Meter, Quantities};
+use protocol::output::{Output, Record};
+use protocol::slot::{Slot, Timestamp};
+
+pub(crate) enum Machine<S: Scheme> {
+    Meter(Box<Meter<S>>),
+    Collector(Box<Collector<S>>),
+}
+
+impl<S: Scheme> Machine<S> {
+    fn handle_message(&mut self, message: &[u8], now: Timestamp) {
+        match self {
+            Self::Meter(meter) => meter.handle_message(message, now),
+            Self::Collector(collector) => collector.handle_message(message, now),
+        }
+    }
+
+    fn handle_connected(&mut self, now: Timestamp) {
+        match self {
+            Self::Meter(meter) => meter.handle_connected(now),
+            Self::Collector(collector) => collector.handle_connected(now),
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Timestamp) {
+        match self {
+            Self::Meter(meter) => meter.handle_timeout(now),
+            Self::Collector(collector) => collector.handle_timeout(now),
+        }
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        match self {
+            Self::Meter(meter) => meter.poll_output(),
+            Self::Collector(collector) => collector.poll_output(),
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Timestamp> {
+        match self {
+            Self::Meter(meter) => meter.poll_timeout(),
+            Self::Collector(collector) => collector.poll_timeout(),
+        }
+    }
+}
+
+/// What wakes a party.
+pub(crate) enum Cause<'a> {
+    Message(&'a [u8]),
+    Connected,
+    Time,
+}
+
+/// What survives a restart.
+#[derive(Default)]
+pub(crate) struct Disk {
+    pub(crate) key_share: Option<Vec<u8>>,
+    pub(crate) roster: Option<Vec<u8>>,
+}
+
+impl Disk {
+    pub(crate) fn write(&mut self, record: Record) {
+        match record {
+            Record::KeyShare(bytes) => self.key_share = Some(bytes.to_vec()),
+            Record::Roster(bytes) => self.roster = Some(bytes),
+        }
+    }
+}
+
+/// When a party wants to be woken by its own clock, and when it will be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Alarm {
+    pub(crate) due: Timestamp,
+    pub(crate) rings: Timestamp,
+}
+
+pub(crate) struct Node<S: Scheme> {
+    /// None while the party is down.
+    machine: Option<Machine<S>>,
+    pub(crate) disk: Disk,
+    pub(crate) identity_seed: [u8; 32],
+    pub(crate) alarm: Option<Alarm>,
+    ahead_ms: i64,
+    /// The slot that is read next.
+    next_slot: Option<Slot>,
+}
+
+impl<S: Scheme> Node<S> {
+    pub(crate) fn new(rng: &mut Rng, ahead_ms: i64) -> Self {
+        let mut identity_seed = [0; 32];
+        rand::Rng::fill_bytes(rng, &mut identity_seed);
+        let (machine, disk, alarm, next_slot) = Default::default();
+        Self { machine, disk, identity_seed, alarm, ahead_ms, next_slot }
+    }
+
+    pub(crate) fn start(&mut self, machine: Machine<S>) {
+        self.machine = Some(machine);
+        self.next_slot = None;
+        self.alarm = None;
+    }
+
+    pub(crate) fn stop(&mut self) {
+        self.machine = None;
+        self.alarm = None;
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.machine.is_some()
+    }
+
+    /// Whether a meter takes part in an epoch.
+    pub(crate) fn is_member(&self) -> bool {
+        matches!(&self.machine, Some(Machine::Meter(meter)) if meter.grid().is_some())
+    }
+
+    /// The party's own time.
+    pub(crate) fn clock(&self, now: Timestamp) -> Timestamp {
+        Timestamp(now.0.saturating_add_signed(self.ahead_ms))
+    }
+
+    /// When the party's clock shows `due`.
+    pub(crate) fn when(&self, due: Timestamp) -> Timestamp {
+        Timestamp(due.0.saturating_add_signed(-self.ahead_ms))
+    }
+
+    /// The daemon's loop, once: what happened, then what is due, then the
+    /// slots that have ended, in order. `read` is the source.
+    pub(crate) fn turn(
+        &mut self,
+        cause: &Cause<'_>,
+        now: Timestamp,
+        read: impl Fn(Slot) -> Option<Quantities>,
+    ) -> Vec<Output> {
+        let clock = self.clock(now);
+        let Some(machine) = &mut self.machine else { return Vec::new() };
+        match cause {
+            Cause::Message(message) => machine.handle_message(message, clock),
+            Cause::Connected => machine.handle_connected(clock),
+            Cause::Time => {}
+        }
+        if machine.poll_timeout().is_some_and(|due| due <= clock) {
+            machine.handle_timeout(clock);
+        }
+        if let Machine::Meter(meter) = machine
+            && let Some(grid) = meter.grid()
+        {
+            let next = self.next_slot.get_or_insert(grid.slot_at(clock).max(grid.origin));
+            while grid.end(*next) <= clock {
+                if let Some(quantities) = read(*next) {
+                    meter.handle_reading(*next, &quantities, clock);
+                }
+                *next = next.plus(1);
+            }
+        }
+        std::iter::from_fn(|| machine.poll_output()).collect()
+    }
+
+    /// When the machine wants `handle_timeout`, by its own clock.
+    pub(crate) fn timeout(&self) -> Option<Timestamp> {
+        self.machine.as_ref()?.poll_timeout()
+    }
+
+    /// When the daemon has something to do, by its own clock.
+    pub(crate) fn due(&self) -> Option<Timestamp> {
+        let reading = match &self.machine {
+            Some(Machine::Meter(meter)) => {
+                meter.grid().zip(self.next_slot).map(|(grid, slot)| grid.end(slot))
+            }
+            _ => None,
+        };
+        [self.timeout(), reading].into_iter().flatten().min()
+    }
+}

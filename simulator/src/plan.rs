@@ -1,0 +1,87 @@
+//! What a world is made of.
+
+use std::fmt;
+
+use protocol::collector::TermsError;
+use protocol::id::{MeterId, NameError, RegionId};
+use protocol::keygen::StoredError;
+use protocol::roster::{Floors, Parameters};
+use protocol::slot::Timestamp;
+use thiserror::Error;
+
+use crate::faults::Faults;
+
+/// A party of a world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Party {
+    /// The one that sums and asks.
+    Collector,
+    /// A meter, by its number.
+    Meter(u16),
+}
+
+impl fmt::Display for Party {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Collector => f.write_str("the collector"),
+            Self::Meter(number) => write!(f, "meter {number}"),
+        }
+    }
+}
+
+/// What a world is made of, and the seed of all that is left to chance.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The seed.
+    pub seed: u64,
+    /// The region's name.
+    pub region: RegionId,
+    /// How many meters there are.
+    pub meters: u16,
+    /// What holds for the epoch; every agent's floors are the same.
+    pub parameters: Parameters,
+    /// How many windows the epoch lasts.
+    pub epoch_windows: u32,
+    /// When the world begins.
+    pub start: Timestamp,
+    /// What goes wrong.
+    pub faults: Faults,
+}
+
+impl Plan {
+    /// All parties.
+    pub fn parties(&self) -> impl Iterator<Item = Party> + use<> {
+        std::iter::once(Party::Collector).chain((0..self.meters).map(Party::Meter))
+    }
+
+    /// The meters' names, in the order of their numbers and of their ids.
+    pub(crate) fn ids(&self) -> Result<Vec<MeterId>, NameError> {
+        (0..self.meters).map(|number| format!("m-{number:05}").parse()).collect()
+    }
+
+    pub(crate) fn floors(&self) -> Floors {
+        let given = &self.parameters;
+        Floors {
+            scheme: given.scheme.clone(),
+            threshold: given.threshold,
+            min_contributors: given.min_contributors,
+            max_corrupted: given.max_corrupted,
+            min_slots: given.min_slots,
+            slot_seconds: given.slot_seconds.get(),
+        }
+    }
+}
+
+/// Why a party does not start.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum StartError {
+    /// The plan's parameters, or the roster that the collector kept.
+    #[error(transparent)]
+    Terms(#[from] TermsError),
+    /// The key share that a meter kept.
+    #[error(transparent)]
+    Stored(#[from] StoredError),
+    /// A meter's name.
+    #[error(transparent)]
+    Name(#[from] NameError),
+}

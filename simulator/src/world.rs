@@ -1,0 +1,446 @@
+//! One region in virtual time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use aggregation::{Rng, Scheme};
+use protocol::collector::{self, Collector};
+use protocol::id::{Digest, MeterId};
+use protocol::identity::Identity;
+use protocol::keygen::Registrar;
+use protocol::message::Invited;
+use protocol::meter::{self, Kept, Meter, Quantities};
+use protocol::output::{Output, Publication};
+use protocol::reading::Register;
+use protocol::slot::{Grid, Slot, Timestamp};
+use protocol::topic;
+use rand::{Rng as _, RngExt as _, SeedableRng as _};
+use thiserror::Error;
+
+use crate::broker::Broker;
+use crate::faults::span;
+use crate::judge::{Judge, Violation};
+use crate::node::{Alarm, Cause, Machine, Node};
+use crate::plan::{Party, Plan, StartError};
+use crate::report::Report;
+use crate::truth::Truth;
+
+/// How long an epoch may take to open.
+pub const OPENING: Duration = Duration::from_secs(3_600);
+
+/// A failure condition that held, and how to see it again.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("seed {seed}, step {step}, {} ms: {violation}", at.0)]
+pub struct Failure {
+    /// The seed of the world.
+    pub seed: u64,
+    /// The step, counted from 1.
+    pub step: u64,
+    /// The time.
+    pub at: Timestamp,
+    /// What failed.
+    pub violation: Violation,
+}
+
+/// What happens at an instant.
+enum Happening {
+    /// A message reaches the broker.
+    Arrival(Publication),
+    /// A message reaches a party.
+    Delivery(Party, Vec<u8>),
+    /// A connection is there.
+    Connection(Party),
+    /// A party's alarm.
+    Alarm(Party),
+}
+
+/// The meters, the collector and the registrar of one region, and all that
+/// lies between them.
+pub struct World<S: Scheme> {
+    plan: Plan,
+    ids: Vec<MeterId>,
+    registrar_seed: [u8; 32],
+    decoder: Arc<S::Decoder>,
+    rng: Rng,
+    now: Timestamp,
+    step: u64,
+    scheduled: u64,
+    agenda: BTreeMap<(Timestamp, u64), Happening>,
+    broker: Broker,
+    /// Parties without a network.
+    cut_off: BTreeSet<Party>,
+    nodes: BTreeMap<Party, Node<S>>,
+    truth: Truth,
+    silences: BTreeSet<(u16, Slot)>,
+    judge: Judge<S>,
+    report: Report,
+    wire: Vec<Publication>,
+    trace: Digest,
+}
+
+impl<S: Scheme> World<S> {
+    /// A world whose parties have just started. `truth` is what the meters
+    /// read, and `judged_by` what the judge takes for the truth: the same,
+    /// unless the judge itself is on trial.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn new(
+        plan: Plan,
+        decoder: Arc<S::Decoder>,
+        (truth, judged_by): (Truth, Truth),
+    ) -> Result<Self, StartError> {
+        let mut rng = Rng::seed_from_u64(plan.seed);
+        let ids = plan.ids()?;
+        let mut registrar_seed = [0; 32];
+        rng.fill_bytes(&mut registrar_seed);
+        let registrar = Identity::from_seed(&registrar_seed).key();
+        let nodes = plan.parties().map(|party| (party, new_node(&plan, party, &mut rng))).collect();
+        let subscriptions = plan.parties().map(|party| (party, filters(&plan, &ids, party)));
+        let mut world = Self {
+            broker: Broker::new(subscriptions),
+            judge: Judge::new(plan.region.clone(), registrar, ids.clone(), judged_by),
+            now: plan.start,
+            ids,
+            registrar_seed,
+            decoder,
+            rng,
+            step: 0,
+            scheduled: 0,
+            agenda: BTreeMap::new(),
+            cut_off: BTreeSet::new(),
+            nodes,
+            truth,
+            silences: BTreeSet::new(),
+            report: Report::default(),
+            wire: Vec::new(),
+            trace: Digest::NONE,
+            plan,
+        };
+        for party in world.plan.parties() {
+            world.start(party)?;
+        }
+        Ok(world)
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// A meter's name.
+    #[must_use]
+    pub fn id(&self, meter: u16) -> Option<&MeterId> {
+        self.ids.get(usize::from(meter))
+    }
+
+    /// How the epoch's time is cut, once it is open.
+    #[must_use]
+    pub fn grid(&self) -> Option<Grid> {
+        self.judge.roster.as_ref().map(|roster| *roster.grid())
+    }
+
+    /// Everything that was published so far.
+    #[must_use]
+    pub fn wire(&self) -> &[Publication] {
+        &self.wire
+    }
+
+    /// Runs until every meter is a member of the epoch.
+    ///
+    /// # Errors
+    /// The failure condition that held.
+    pub fn open(&mut self) -> Result<Grid, Failure> {
+        let latest = self.plan.start + OPENING;
+        loop {
+            let members = self.nodes.values().filter(|node| node.is_member()).count();
+            match self.grid() {
+                Some(grid) if members == self.ids.len() => return Ok(grid),
+                _ if self.now > latest || self.agenda.is_empty() => {
+                    return Err(self.failure(Violation::NotOpened));
+                }
+                _ => self.step()?,
+            }
+        }
+    }
+
+    /// Runs until an instant.
+    ///
+    /// # Errors
+    /// The failure condition that held.
+    pub fn run_until(&mut self, until: Timestamp) -> Result<(), Failure> {
+        while self.agenda.first_key_value().is_some_and(|((at, _), _)| *at <= until) {
+            self.step()?;
+        }
+        self.now = self.now.max(until);
+        Ok(())
+    }
+
+    /// Runs until every deadline of the epoch has passed.
+    ///
+    /// # Errors
+    /// The failure condition that held.
+    pub fn run(mut self) -> Result<Report, Failure> {
+        self.open()?;
+        if let Some(end) = self.end() {
+            self.run_until(end)?;
+        }
+        let Judge { results, abandoned, .. } = self.judge;
+        Ok(Report { results, abandoned, trace: Some(self.trace), ..self.report })
+    }
+
+    /// Some time after the last deadline of the epoch.
+    fn end(&self) -> Option<Timestamp> {
+        let roster = self.judge.roster.as_ref()?;
+        let end = roster.grid().start(roster.body().end_slot);
+        let spans = roster.parameters().grace() + roster.parameters().deadline();
+        Some(end + spans + Duration::from_secs(60))
+    }
+
+    /// Takes a party down: what is not on its disk is gone.
+    pub fn stop(&mut self, party: Party) {
+        self.broker.disconnect(party);
+        if let Some(node) = self.nodes.get_mut(&party) {
+            node.stop();
+        }
+    }
+
+    /// Starts a party with what is on its disk.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start(&mut self, party: Party) -> Result<(), StartError> {
+        self.stop(party);
+        let machine = match party {
+            Party::Collector => Machine::Collector(Box::new(self.collector()?)),
+            Party::Meter(number) => Machine::Meter(Box::new(self.meter(party, number)?)),
+        };
+        if let Some(node) = self.nodes.get_mut(&party) {
+            node.start(machine);
+        }
+        self.set_alarm(party);
+        self.connect_soon(party);
+        Ok(())
+    }
+
+    /// Takes the network from a party until [`World::reconnect`].
+    pub fn cut_off(&mut self, party: Party) {
+        self.cut_off.insert(party);
+        self.broker.disconnect(party);
+    }
+
+    /// Gives the network back.
+    pub fn reconnect(&mut self, party: Party) {
+        self.cut_off.remove(&party);
+        self.connect_soon(party);
+    }
+
+    /// Restarts the broker: every connection, every message under way, every
+    /// queue and everything retained is lost.
+    pub fn restart_broker(&mut self) {
+        self.broker.restart();
+        let is_message = |happening: &Happening| {
+            matches!(happening, Happening::Arrival(_) | Happening::Delivery(..))
+        };
+        self.agenda.retain(|_, happening| !is_message(happening));
+        for party in self.plan.parties() {
+            self.connect_soon(party);
+        }
+    }
+
+    /// The source of a meter gives no reading for a slot.
+    pub fn silence(&mut self, meter: u16, slot: Slot) {
+        self.silences.insert((meter, slot));
+    }
+
+    /// Delivers any bytes to every party that is connected.
+    pub fn inject(&mut self, message: &[u8]) {
+        for party in self.plan.parties() {
+            self.schedule(self.now, Happening::Delivery(party, message.to_vec()));
+        }
+    }
+
+    /// Does what comes next.
+    fn step(&mut self) -> Result<(), Failure> {
+        let Some(((at, _), happening)) = self.agenda.pop_first() else { return Ok(()) };
+        self.now = self.now.max(at);
+        self.step += 1;
+        let done = match happening {
+            Happening::Arrival(publication) => {
+                self.arrive(&publication);
+                Ok(())
+            }
+            Happening::Delivery(party, message) => self.deliver(party, message),
+            Happening::Connection(party) => self.connect(party),
+            Happening::Alarm(party) => self.ring(party),
+        };
+        done.map_err(|violation| self.failure(violation))
+    }
+
+    fn failure(&self, violation: Violation) -> Failure {
+        Failure { seed: self.plan.seed, step: self.step, at: self.now, violation }
+    }
+
+    fn arrive(&mut self, publication: &Publication) {
+        for party in self.broker.route(publication) {
+            self.transmit(party, &publication.payload);
+        }
+    }
+
+    fn transmit(&mut self, party: Party, payload: &[u8]) {
+        for _ in 0..self.plan.faults.copies(&mut self.rng) {
+            let at = self.now + span(&self.plan.faults.delay_ms, &mut self.rng);
+            self.schedule(at, Happening::Delivery(party, payload.to_vec()));
+        }
+    }
+
+    fn deliver(&mut self, party: Party, message: Vec<u8>) -> Result<(), Violation> {
+        if self.broker.is_connected(party) {
+            self.turn(party, &Cause::Message(&message))
+        } else {
+            self.broker.keep(party, message);
+            Ok(())
+        }
+    }
+
+    fn connect(&mut self, party: Party) -> Result<(), Violation> {
+        let is_up = self.nodes.get(&party).is_some_and(Node::is_up);
+        if !is_up || self.cut_off.contains(&party) || self.broker.is_connected(party) {
+            return Ok(());
+        }
+        for message in self.broker.connect(party) {
+            self.transmit(party, &message);
+        }
+        self.turn(party, &Cause::Connected)
+    }
+
+    fn connect_soon(&mut self, party: Party) {
+        let at = self.now + span(&self.plan.faults.reconnect_ms, &mut self.rng);
+        self.schedule(at, Happening::Connection(party));
+    }
+
+    fn ring(&mut self, party: Party) -> Result<(), Violation> {
+        let Some(node) = self.nodes.get_mut(&party) else { return Ok(()) };
+        // An alarm that was set anew since.
+        if node.alarm.is_none_or(|alarm| alarm.rings != self.now) {
+            return Ok(());
+        }
+        node.alarm = None;
+        self.turn(party, &Cause::Time)
+    }
+
+    fn turn(&mut self, party: Party, cause: &Cause<'_>) -> Result<(), Violation> {
+        let registers = self.plan.parameters.registers.as_slice();
+        let (truth, silences) = (&self.truth, &self.silences);
+        let read = |slot| match party {
+            Party::Meter(meter) if !silences.contains(&(meter, slot)) => {
+                Some(quantities(truth, meter, registers, slot))
+            }
+            _ => None,
+        };
+        let Some(node) = self.nodes.get_mut(&party) else { return Ok(()) };
+        let outputs = node.turn(cause, self.now, read);
+        let clock = node.clock(self.now);
+        if node.timeout().is_some_and(|due| due <= clock) {
+            return Err(Violation::Spinning(party));
+        }
+        for output in outputs {
+            self.carry_out(party, output)?;
+        }
+        self.set_alarm(party);
+        Ok(())
+    }
+
+    fn carry_out(&mut self, party: Party, output: Output) -> Result<(), Violation> {
+        match output {
+            Output::Persist(record) => {
+                if let Some(node) = self.nodes.get_mut(&party) {
+                    node.disk.write(record);
+                }
+                Ok(())
+            }
+            Output::Publish(publication) => {
+                self.remember(party, &publication.topic, &publication.payload);
+                self.judge.see(party, &publication, self.now)?;
+                self.publish(party, publication);
+                Ok(())
+            }
+            Output::Event(event) => {
+                self.remember(party, event.name(), event.to_string().as_bytes());
+                self.report.note(self.now, party, event);
+                Ok(())
+            }
+        }
+    }
+
+    /// Sends a message towards the broker. What is published while there is no
+    /// connection is lost, as with the daemons.
+    fn publish(&mut self, party: Party, publication: Publication) {
+        if self.broker.is_connected(party) {
+            if self.plan.faults.disconnects(&mut self.rng) {
+                self.broker.disconnect(party);
+                self.connect_soon(party);
+                return;
+            }
+            for _ in 0..self.plan.faults.copies(&mut self.rng) {
+                let at = self.now + span(&self.plan.faults.delay_ms, &mut self.rng);
+                self.schedule(at, Happening::Arrival(publication.clone()));
+            }
+            self.wire.push(publication);
+        }
+    }
+
+    fn schedule(&mut self, at: Timestamp, happening: Happening) {
+        self.scheduled += 1;
+        self.agenda.insert((at, self.scheduled), happening);
+    }
+
+    fn set_alarm(&mut self, party: Party) {
+        let Some(node) = self.nodes.get_mut(&party) else { return };
+        let Some(due) = node.due() else {
+            node.alarm = None;
+            return;
+        };
+        if node.alarm.is_none_or(|alarm| alarm.due != due) {
+            let late = span(&self.plan.faults.wake_late_ms, &mut self.rng);
+            let rings = node.when(due).max(self.now) + late;
+            node.alarm = Some(Alarm { due, rings });
+            self.schedule(rings, Happening::Alarm(party));
+        }
+    }
+
+    fn remember(&mut self, party: Party, what: &str, bytes: &[u8]) {
+        let line = format!("{} {party} {what} ", self.now.0);
+        let step = [self.trace.as_bytes(), line.as_bytes(), bytes].concat();
+        self.trace = Digest::of("trace", &step);
+    }
+
+    fn collector(&mut self) -> Result<Collector<S>, StartError> {
+        let members = self.ids.iter().zip(0..).filter_map(|(meter, number)| {
+            let key = self.identity(Party::Meter(number))?.key();
+            Some(Invited { meter: meter.clone(), key })
+        });
+        let terms = collector::Terms {
+            region: self.plan.region.clone(),
+            parameters: self.plan.parameters.clone(),
+            epoch_windows: self.plan.epoch_windows,
+            members: members.collect(),
+        };
+        let rng = Rng::from_rng(&mut self.rng);
+        let registrar = Registrar::new(Identity::from_seed(&self.registrar_seed));
+        let Some(node) = self.nodes.get(&Party::Collector) else { unreachable_party() };
+        let identity = Identity::from_seed(&node.identity_seed);
+        let (kept, decoder) = (node.disk.roster.as_deref(), self.decoder.clone());
+        Ok(Collector::new(terms, (identity, registrar), kept, (decoder, rng), self.now)?)
+    }
+
+    fn meter(&mut self, party: Party, number: u16) -> Result<Meter<S>, StartError> {
+        todo!()
+    }
+
+    fn identity(&self, party: Party) -> Option<Identity> {
+        self.nodes.get(&party).map(|node| Identity::from_seed(&node.identity_seed))
+    }
+}
