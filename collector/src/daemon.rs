@@ -90,7 +90,6 @@ fn start_regions(
 fn take(event: link::Event, regions: &BTreeMap<RegionId, Region>) {
     match event {
         link::Event::Connected { .. } => {
-            tracing::info!("connected to the broker");
             for region in regions.values() {
                 hand_over(region, Input::Connected);
             }

@@ -7,12 +7,12 @@ use std::io::{BufRead, Write};
 use anyhow::Context as _;
 use protocol::envelope::{Envelope, Message, Rejection};
 use protocol::message::{
-    Claim, Contribution, Invitation, KeyPart, Kind, Outcome, Receipt, Refusal, Request, Roster,
-    Share, State, Status,
+    Claim, Contribution, Invitation, Invited, KeyPart, Kind, Outcome, Receipt, Refusal, Request,
+    Roster, Share, State, Status,
 };
 use protocol::reading::Register;
+use protocol::roster::{Member, Parameters};
 use protocol::topic;
-use serde::Serialize;
 use serde_bytes::ByteBuf;
 use serde_json::{Map, Value, json};
 
@@ -64,12 +64,12 @@ fn explain_line(line: &str) -> Value {
 fn explain(envelope: &Envelope) -> Result<Value, Rejection> {
     let header = envelope.header();
     let body = match header.kind {
-        Kind::Invitation => plain::<Invitation>(envelope)?,
+        Kind::Invitation => invitation(&envelope.peek()?),
         Kind::KeyPart => {
             let body: KeyPart = envelope.peek()?;
             json!({ "part": elements(&body.part, &["Y", "A", "z"]) })
         }
-        Kind::Roster => plain::<Roster>(envelope)?,
+        Kind::Roster => roster(&envelope.peek()?),
         Kind::Contribution => {
             let body: Contribution = envelope.peek()?;
             json!({ "slot": body.slot, "registers": ciphertexts(&body.registers) })
@@ -98,33 +98,52 @@ fn explain(envelope: &Envelope) -> Result<Value, Rejection> {
     }))
 }
 
-/// A body whose own field names say enough; byte strings become hexadecimal.
+/// A body whose own field names say enough.
 fn plain<M: Message>(envelope: &Envelope) -> Result<Value, Rejection> {
-    Ok(named(&envelope.peek::<M>()?))
+    serde_json::to_value(envelope.peek::<M>()?).map_err(|_| Rejection::Body)
 }
 
-fn named<T: Serialize>(body: &T) -> Value {
-    ciborium::Value::serialized(body).map_or(Value::Null, |value| to_json(&value))
+fn invitation(body: &Invitation) -> Value {
+    let member = |member: &Invited| json!({ "id": member.meter, "key": member.key });
+    json!({
+        "previous": body.previous,
+        "collector": body.collector,
+        "parameters": parameters(&body.parameters),
+        "members": body.members.iter().map(member).collect::<Vec<_>>(),
+    })
 }
 
-fn to_json(value: &ciborium::Value) -> Value {
-    match value {
-        ciborium::Value::Bytes(bytes) => json!(hex::encode(bytes)),
-        ciborium::Value::Text(text) => json!(text),
-        ciborium::Value::Bool(flag) => json!(flag),
-        ciborium::Value::Integer(number) => {
-            i64::try_from(*number).map_or_else(|_| json!(u64::try_from(*number).ok()), |n| json!(n))
-        }
-        ciborium::Value::Array(items) => items.iter().map(to_json).collect(),
-        ciborium::Value::Map(pairs) => {
-            let pair = |(key, value): &(ciborium::Value, ciborium::Value)| {
-                let key = to_json(key);
-                (key.as_str().map_or_else(|| key.to_string(), str::to_owned), to_json(value))
-            };
-            Value::Object(pairs.iter().map(pair).collect())
-        }
-        _ => Value::Null,
-    }
+fn roster(body: &Roster) -> Value {
+    let member = |member: &Member| {
+        let part = elements(&member.part, &["Y", "A", "z"]);
+        json!({ "id": member.meter, "key": member.key, "part": part })
+    };
+    json!({
+        "previous": body.previous,
+        "invitation": body.invitation,
+        "collector": body.collector,
+        "first_slot": body.first_slot,
+        "end_slot": body.end_slot,
+        "parameters": parameters(&body.parameters),
+        "group_key": hex::encode(&body.group_key),
+        "members": body.members.iter().map(member).collect::<Vec<_>>(),
+    })
+}
+
+fn parameters(of: &Parameters) -> Value {
+    json!({
+        "scheme": of.scheme,
+        "threshold": of.threshold,
+        "min_contributors": of.min_contributors,
+        "max_corrupted": of.max_corrupted,
+        "min_slots": of.min_slots,
+        "slot_seconds": of.slot_seconds,
+        "window_slots": of.window_slots,
+        "grace_s": of.grace_s,
+        "deadline_s": of.deadline_s,
+        "max_wh_per_slot": of.max_wh_per_slot,
+        "registers": of.registers,
+    })
 }
 
 fn ciphertexts(registers: &BTreeMap<Register, ByteBuf>) -> Value {
@@ -139,9 +158,9 @@ fn elements(bytes: &[u8], names: &[&str]) -> Value {
     if bytes.len() != names.len() * ELEMENT {
         return json!(hex::encode(bytes));
     }
-    let named = names.iter().zip(bytes.chunks(ELEMENT));
+    let pairs = names.iter().zip(bytes.chunks(ELEMENT));
     Value::Object(
-        named.map(|(name, chunk)| ((*name).to_owned(), json!(hex::encode(chunk)))).collect(),
+        pairs.map(|(name, chunk)| ((*name).to_owned(), json!(hex::encode(chunk)))).collect(),
     )
 }
 

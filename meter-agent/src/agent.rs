@@ -100,7 +100,6 @@ impl Agent {
     fn take(&mut self, event: link::Event) -> anyhow::Result<()> {
         match event {
             link::Event::Connected { .. } => {
-                tracing::info!("connected to the broker");
                 self.meter.handle_connected(clock::now());
                 self.next_state = clock::now();
             }
@@ -150,7 +149,7 @@ impl Agent {
                     self.keystore.write(KEY_SHARE_FILE, &bytes)?;
                 }
                 Output::Persist(Record::Roster(bytes)) => {
-                    self.keystore.write(ROSTER_FILE, &bytes)?
+                    self.keystore.write(ROSTER_FILE, &bytes)?;
                 }
                 Output::Publish(message) => self.publish(message),
                 Output::Event(event) => self.journal.note(&self.region, &event),

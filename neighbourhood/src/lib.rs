@@ -1,1 +1,13 @@
-//! A whole neighbourhood on one machine over real MQTT.
+//! A whole neighbourhood on one machine over real MQTT: a collector with its
+//! broker and one agent for each meter, each a process of its own, and beside
+//! every sum the truth that only this demonstration knows.
+
+pub mod args;
+mod demonstration;
+mod display;
+pub mod floors;
+mod household;
+mod processes;
+mod tally;
+mod truth;
+mod watch;

@@ -90,7 +90,7 @@ impl<S: Scheme> Core<S> {
 }
 
 enum Stage<S: Scheme> {
-    Gathering(Ceremony<S>, Retry),
+    Gathering(Box<Ceremony<S>>, Retry),
     Open(Box<Book<S>>),
 }
 
@@ -262,7 +262,7 @@ fn open_ceremony<S: Scheme>(core: &mut Core<S>, registrar: &Registrar, now: Time
     let ceremony = Ceremony::open(registrar, &core.terms.region, FIRST_EPOCH, invitation);
     let mut retry = Retry::started(now, &mut core.rng);
     invite(core, &ceremony, &mut retry, now);
-    Stage::Gathering(ceremony, retry)
+    Stage::Gathering(Box::new(ceremony), retry)
 }
 
 fn invite<S: Scheme>(

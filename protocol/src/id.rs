@@ -4,7 +4,6 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use serde_bytes::ByteArray;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
@@ -133,8 +132,8 @@ impl fmt::Display for Sender {
 
 /// SHA-256 of labelled bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(from = "ByteArray<32>", into = "ByteArray<32>")]
-pub struct Digest([u8; 32]);
+#[serde(transparent)]
+pub struct Digest(#[serde(with = "crate::hexadecimal")] [u8; 32]);
 
 impl Digest {
     /// What stands where there is nothing to refer to: before the first
@@ -156,18 +155,6 @@ impl Digest {
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
-    }
-}
-
-impl From<ByteArray<32>> for Digest {
-    fn from(bytes: ByteArray<32>) -> Self {
-        Self(bytes.into_array())
-    }
-}
-
-impl From<Digest> for ByteArray<32> {
-    fn from(digest: Digest) -> Self {
-        Self::new(digest.0)
     }
 }
 

@@ -9,7 +9,6 @@ use std::str::FromStr;
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use rand::Rng as _;
 use serde::{Deserialize, Serialize};
-use serde_bytes::ByteArray;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -68,8 +67,8 @@ impl fmt::Debug for Identity {
 
 /// A party's public key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(from = "ByteArray<32>", into = "ByteArray<32>")]
-pub struct IdentityKey([u8; 32]);
+#[serde(transparent)]
+pub struct IdentityKey(#[serde(with = "crate::hexadecimal")] [u8; 32]);
 
 /// Why a text is no identity key.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -83,18 +82,6 @@ impl IdentityKey {
         let Ok(key) = VerifyingKey::from_bytes(&self.0) else { return false };
         let Ok(signature) = Signature::from_slice(signature) else { return false };
         key.verify_strict(message, &signature).is_ok()
-    }
-}
-
-impl From<ByteArray<32>> for IdentityKey {
-    fn from(bytes: ByteArray<32>) -> Self {
-        Self(bytes.into_array())
-    }
-}
-
-impl From<IdentityKey> for ByteArray<32> {
-    fn from(key: IdentityKey) -> Self {
-        Self::new(key.0)
     }
 }
 

@@ -230,6 +230,7 @@ impl<S: Scheme> Ceremony<S> {
     ///
     /// # Errors
     /// [`GroupError`] where the key parts make no group.
+    #[must_use]
     pub fn roster(&self, first_slot: Slot, end_slot: Slot) -> Option<Result<Roster, GroupError>> {
         if self.missing().next().is_some() {
             return None;

@@ -115,9 +115,9 @@ pub enum Event {
     BadShare { holder: MeterId, target: Target },
     #[error("{holder} refuses to help: {reason}")]
     HolderRefused { holder: MeterId, reason: String },
-    #[error("{target} was opened with {counted} counted")]
+    #[error("opened {target}, {counted} counted")]
     Combined { target: Target, counted: usize },
-    #[error("{target} was abandoned: {reason}")]
+    #[error("abandoned {target}: {reason}")]
     Abandoned { target: Target, reason: String },
 }
 
@@ -164,7 +164,7 @@ impl Event {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Region(slot) => write!(f, "the region's slot {slot}"),
+            Self::Region(slot) => write!(f, "slot {slot} of the region"),
             Self::Bill(window) => write!(f, "the bills of window {window}"),
         }
     }

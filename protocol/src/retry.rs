@@ -10,7 +10,7 @@ use crate::slot::Timestamp;
 /// The span after the first try.
 const FIRST: Duration = Duration::from_secs(1);
 /// The longest span between tries.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 
 /// A timer that waits longer each time it fires.
 #[derive(Clone, Copy, Debug)]

@@ -1,7 +1,9 @@
 //! The roster: members, keys and parameters of one epoch, and every check that
 //! a member makes before it takes part.
 
+use std::fmt;
 use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use aggregation::{Canonical as _, Context, Participant, Scheme};
@@ -68,13 +70,22 @@ pub struct ParameterError {
 fn check(
     legal: bool,
     key: &'static str,
-    value: impl ToString,
-    accepted: impl ToString,
+    value: &dyn fmt::Display,
+    accepted: &dyn fmt::Display,
 ) -> Result<(), ParameterError> {
     if legal {
         return Ok(());
     }
     Err(ParameterError { key, value: value.to_string(), accepted: accepted.to_string() })
+}
+
+fn within<T: Copy + PartialOrd + fmt::Display>(
+    key: &'static str,
+    value: T,
+    range: RangeInclusive<T>,
+) -> Result<(), ParameterError> {
+    let accepted = format!("{} to {}", range.start(), range.end());
+    check(range.contains(&value), key, &value, &accepted)
 }
 
 impl Parameters {
@@ -84,41 +95,20 @@ impl Parameters {
     /// # Errors
     /// The first parameter that is outside its range.
     pub fn check(&self, members: usize) -> Result<(), ParameterError> {
-        let (slot_s, slots) = (self.slot_seconds.get(), self.window_slots.get());
-        check((1..=86_400).contains(&slot_s), "slot_seconds", slot_s, "1 to 86400")?;
-        check((2..=35_136).contains(&slots), "window_slots", slots, "2 to 35136")?;
-        check(self.min_contributors >= 2, "min_contributors", self.min_contributors, "at least 2")?;
-        let needed = self.contributors_needed();
-        check(
-            members >= needed,
-            "min_contributors + max_corrupted",
-            needed,
-            format!("at most the number of members, {members}"),
-        )?;
-        let min_slots = u32::from(self.min_slots);
-        check(
-            (2..=slots).contains(&min_slots),
-            "min_slots",
-            min_slots,
-            format!("2 to window_slots, {slots}"),
-        )?;
-        check(self.grace_s <= 86_400, "grace_s", self.grace_s, "0 to 86400")?;
-        check(
-            (1..=31_622_400).contains(&self.deadline_s),
-            "deadline_s",
-            self.deadline_s,
-            "1 to 31622400",
-        )?;
+        let (slots, needed) = (self.window_slots.get(), self.contributors_needed());
+        within("slot_seconds", self.slot_seconds.get(), 1..=86_400)?;
+        within("window_slots", slots, 2..=35_136)?;
+        within("min_slots", u32::from(self.min_slots), 2..=slots)?;
+        within("min_contributors", self.min_contributors, 2..=u16::MAX)?;
+        within("min_contributors + max_corrupted", needed, 2..=members)?;
+        within("grace_s", self.grace_s, 0..=86_400)?;
+        within("deadline_s", self.deadline_s, 1..=31_622_400)?;
         let max_wh = self.max_wh_per_slot;
-        check(
-            [0xffff, u32::MAX].contains(&max_wh),
-            "max_wh_per_slot",
-            max_wh,
-            "65535 or 4294967295",
-        )?;
+        let known = [u32::from(u16::MAX), u32::MAX].contains(&max_wh);
+        check(known, "max_wh_per_slot", &max_wh, &"65535 or 4294967295")?;
         let distinct = self.registers.is_sorted_by(|a, b| a < b) && !self.registers.is_empty();
         let names: Vec<_> = self.registers.iter().map(|r| r.as_str()).collect();
-        check(distinct, "registers", names.join(", "), "import, export or both, in this order")
+        check(distinct, "registers", &names.join(", "), &"import, export or both, in this order")
     }
 
     /// Contributions that a region sum needs, so that `min_contributors` of
@@ -171,16 +161,16 @@ impl Floors {
     /// # Errors
     /// The first parameter below its floor.
     pub fn check(&self, given: &Parameters) -> Result<(), ParameterError> {
-        fn floor<T: Copy + Ord + ToString>(
+        fn floor<T: Copy + PartialOrd + fmt::Display>(
             key: &'static str,
             given: T,
             floor: T,
         ) -> Result<(), ParameterError> {
-            let accepted = format!("at least {}, this agent's own floor", floor.to_string());
-            check(given >= floor, key, given.to_string(), accepted)
+            let accepted = format!("at least {floor}, this agent's own floor");
+            check(given >= floor, key, &given, &accepted)
         }
         check(given.scheme == self.scheme, "scheme", &given.scheme, &self.scheme)?;
-        check(given.threshold >= self.threshold, "threshold", "lower", "all")?;
+        check(given.threshold >= self.threshold, "threshold", &"lower", &"all")?;
         floor("min_contributors", given.min_contributors, self.min_contributors)?;
         floor("max_corrupted", given.max_corrupted, self.max_corrupted)?;
         floor("min_slots", given.min_slots, self.min_slots)?;
@@ -453,7 +443,8 @@ fn check_form(body: &Roster) -> Result<(), RosterError> {
 }
 
 fn group<S: Scheme>(body: &Roster, region: &RegionId, epoch: Epoch) -> Result<S, RosterError> {
-    check(body.parameters.scheme == S::NAME, "scheme", &body.parameters.scheme, S::NAME)?;
+    let named = &body.parameters.scheme;
+    check(named == S::NAME, "scheme", named, &S::NAME)?;
     let place = Place { region: region.clone(), epoch, binding: body.invitation };
     let mut parts = Vec::with_capacity(body.members.len());
     for member in &body.members {

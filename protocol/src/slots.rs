@@ -86,7 +86,7 @@ mod tests {
             let set: SlotSet = positions.iter().copied().collect();
             prop_assert_eq!(set.positions().collect::<BTreeSet<_>>(), positions.clone());
             prop_assert_eq!(set.count() as usize, positions.len());
-            prop_assert_eq!(SlotSet::try_from(ByteBuf::from(set.clone())), Ok(set));
+            prop_assert_eq!(SlotSet::try_from(Into::<ByteBuf>::into(set.clone())), Ok(set));
         }
     }
 

@@ -130,12 +130,6 @@ pub fn everything(region: &RegionId) -> String {
     format!("{ROOT}/{region}/#")
 }
 
-/// The filter for the JSON view of what the collector publishes of one sort.
-#[must_use]
-pub fn json_views(region: &RegionId, topic: &CollectorTopic) -> String {
-    json(&of_collector(region, topic))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -22,9 +22,8 @@ pub(crate) struct Broker {
 
 impl Broker {
     pub(crate) fn new(subscriptions: impl IntoIterator<Item = (Party, Vec<String>)>) -> Self {
-        let session = |(party, filters)| {
-            (party, Session { filters, connected: false, queue: Vec::new() })
-        };
+        let session =
+            |(party, filters)| (party, Session { filters, connected: false, queue: Vec::new() });
         let sessions = subscriptions.into_iter().map(session).collect();
         Self { sessions, retained: BTreeMap::new() }
     }

@@ -23,9 +23,13 @@ use crate::truth::Truth;
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[allow(missing_docs)] // Each condition's sentence stands beside it.
 pub enum Violation {
-    #[error("the sum of slot {slot}, {register}, is {said} Wh and its contributors read {truth} Wh")]
+    #[error(
+        "the sum of slot {slot}, {register}, is {said} Wh and its contributors read {truth} Wh"
+    )]
     RegionSum { slot: Slot, register: Register, said: u64, truth: u64 },
-    #[error("the bill of {meter} from slot {first_slot} on, {register}, is {said} Wh and it read {truth} Wh")]
+    #[error(
+        "the bill of {meter} from slot {first_slot} on, {register}, is {said} Wh and it read {truth} Wh"
+    )]
     Bill { meter: MeterId, first_slot: Slot, register: Register, said: u64, truth: u64 },
     #[error("slot {0} was published twice, with two results")]
     TwoResults(Slot),
@@ -149,12 +153,7 @@ impl<S: Scheme> Judge<S> {
         self.requests.insert(release::digest(request), target);
     }
 
-    fn see_share(
-        &mut self,
-        party: Party,
-        holder: MeterId,
-        share: &Share,
-    ) -> Result<(), Violation> {
+    fn see_share(&mut self, party: Party, holder: MeterId, share: &Share) -> Result<(), Violation> {
         match self.requests.get(&share.request) {
             None => Err(Violation::NotAsked(party)),
             Some(Target::Bill(_)) => Ok(()),

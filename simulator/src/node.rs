@@ -3,6 +3,7 @@
 
 use aggregation::{Rng, Scheme};
 use protocol::collector::Collector;
+use protocol::identity::Identity;
 use protocol::meter::{Meter, Quantities};
 use protocol::output::{Output, Record};
 use protocol::slot::{Slot, Timestamp};
@@ -83,7 +84,7 @@ pub(crate) struct Node<S: Scheme> {
     /// None while the party is down.
     machine: Option<Machine<S>>,
     pub(crate) disk: Disk,
-    pub(crate) identity_seed: [u8; 32],
+    identity_seed: [u8; 32],
     pub(crate) alarm: Option<Alarm>,
     ahead_ms: i64,
     /// The slot that is read next.
@@ -96,6 +97,11 @@ impl<S: Scheme> Node<S> {
         rand::Rng::fill_bytes(rng, &mut identity_seed);
         let (machine, disk, alarm, next_slot) = Default::default();
         Self { machine, disk, identity_seed, alarm, ahead_ms, next_slot }
+    }
+
+    /// Who the party is, in every life.
+    pub(crate) fn identity(&self) -> Identity {
+        Identity::from_seed(&self.identity_seed)
     }
 
     pub(crate) fn start(&mut self, machine: Machine<S>) {

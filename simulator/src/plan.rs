@@ -84,4 +84,7 @@ pub enum StartError {
     /// A meter's name.
     #[error(transparent)]
     Name(#[from] NameError),
+    /// No party of the plan.
+    #[error("{0} is no party of this world")]
+    Unknown(Party),
 }

@@ -42,7 +42,8 @@ impl Report {
     #[must_use]
     pub fn region(&self, register: Register, slot: Slot) -> Option<&Outcome> {
         let mut regions = self.results.iter().filter(|(key, _)| {
-            matches!(key.subject, Subject::Region(_)) && (key.register, key.first_slot) == (register, slot)
+            matches!(key.subject, Subject::Region(_))
+                && (key.register, key.first_slot) == (register, slot)
         });
         regions.next().map(|(_, published)| &published.outcome)
     }

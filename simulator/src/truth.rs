@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use protocol::reading::Register;
 use protocol::slot::Slot;
 
+#[derive(Clone, Copy)]
 enum Pattern {
     Powers(u32),
     Always(u64),
 }
 
 /// Every reading of a world, in Wh.
+#[derive(Clone)]
 pub struct Truth {
     pattern: Pattern,
     corrections: BTreeMap<(u16, Register, Slot), u64>,

@@ -1,27 +1,26 @@
 //! One region in virtual time.
 
+mod network;
+mod power;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use aggregation::{Rng, Scheme};
-use protocol::collector::{self, Collector};
 use protocol::id::{Digest, MeterId};
 use protocol::identity::Identity;
-use protocol::keygen::Registrar;
-use protocol::message::Invited;
-use protocol::meter::{self, Kept, Meter, Quantities};
+use protocol::meter::Quantities;
 use protocol::output::{Output, Publication};
 use protocol::reading::Register;
 use protocol::slot::{Grid, Slot, Timestamp};
-use protocol::topic;
-use rand::{Rng as _, RngExt as _, SeedableRng as _};
+use rand::{Rng as _, SeedableRng as _};
 use thiserror::Error;
 
 use crate::broker::Broker;
 use crate::faults::span;
 use crate::judge::{Judge, Violation};
-use crate::node::{Alarm, Cause, Machine, Node};
+use crate::node::{Alarm, Cause, Node};
 use crate::plan::{Party, Plan, StartError};
 use crate::report::Report;
 use crate::truth::Truth;
@@ -81,26 +80,20 @@ pub struct World<S: Scheme> {
 
 impl<S: Scheme> World<S> {
     /// A world whose parties have just started. `truth` is what the meters
-    /// read, and `judged_by` what the judge takes for the truth: the same,
-    /// unless the judge itself is on trial.
+    /// read.
     ///
     /// # Errors
     /// See [`StartError`].
-    pub fn new(
-        plan: Plan,
-        decoder: Arc<S::Decoder>,
-        (truth, judged_by): (Truth, Truth),
-    ) -> Result<Self, StartError> {
+    pub fn new(plan: Plan, truth: Truth, decoder: Arc<S::Decoder>) -> Result<Self, StartError> {
         let mut rng = Rng::seed_from_u64(plan.seed);
         let ids = plan.ids()?;
         let mut registrar_seed = [0; 32];
         rng.fill_bytes(&mut registrar_seed);
         let registrar = Identity::from_seed(&registrar_seed).key();
-        let nodes = plan.parties().map(|party| (party, new_node(&plan, party, &mut rng))).collect();
-        let subscriptions = plan.parties().map(|party| (party, filters(&plan, &ids, party)));
+        let nodes = power::nodes(&plan, &mut rng);
         let mut world = Self {
-            broker: Broker::new(subscriptions),
-            judge: Judge::new(plan.region.clone(), registrar, ids.clone(), judged_by),
+            broker: Broker::new(network::subscriptions(&plan, &ids)),
+            judge: Judge::new(plan.region.clone(), registrar, ids.clone(), truth.clone()),
             now: plan.start,
             ids,
             registrar_seed,
@@ -122,6 +115,12 @@ impl<S: Scheme> World<S> {
             world.start(party)?;
         }
         Ok(world)
+    }
+
+    /// Gives the judge another truth than what the meters read, to put the
+    /// judge itself on trial.
+    pub fn judge_by(&mut self, truth: Truth) {
+        self.judge.truth = truth;
     }
 
     /// The time.
@@ -199,57 +198,6 @@ impl<S: Scheme> World<S> {
         Some(end + spans + Duration::from_secs(60))
     }
 
-    /// Takes a party down: what is not on its disk is gone.
-    pub fn stop(&mut self, party: Party) {
-        self.broker.disconnect(party);
-        if let Some(node) = self.nodes.get_mut(&party) {
-            node.stop();
-        }
-    }
-
-    /// Starts a party with what is on its disk.
-    ///
-    /// # Errors
-    /// See [`StartError`].
-    pub fn start(&mut self, party: Party) -> Result<(), StartError> {
-        self.stop(party);
-        let machine = match party {
-            Party::Collector => Machine::Collector(Box::new(self.collector()?)),
-            Party::Meter(number) => Machine::Meter(Box::new(self.meter(party, number)?)),
-        };
-        if let Some(node) = self.nodes.get_mut(&party) {
-            node.start(machine);
-        }
-        self.set_alarm(party);
-        self.connect_soon(party);
-        Ok(())
-    }
-
-    /// Takes the network from a party until [`World::reconnect`].
-    pub fn cut_off(&mut self, party: Party) {
-        self.cut_off.insert(party);
-        self.broker.disconnect(party);
-    }
-
-    /// Gives the network back.
-    pub fn reconnect(&mut self, party: Party) {
-        self.cut_off.remove(&party);
-        self.connect_soon(party);
-    }
-
-    /// Restarts the broker: every connection, every message under way, every
-    /// queue and everything retained is lost.
-    pub fn restart_broker(&mut self) {
-        self.broker.restart();
-        let is_message = |happening: &Happening| {
-            matches!(happening, Happening::Arrival(_) | Happening::Delivery(..))
-        };
-        self.agenda.retain(|_, happening| !is_message(happening));
-        for party in self.plan.parties() {
-            self.connect_soon(party);
-        }
-    }
-
     /// The source of a meter gives no reading for a slot.
     pub fn silence(&mut self, meter: u16, slot: Slot) {
         self.silences.insert((meter, slot));
@@ -281,44 +229,6 @@ impl<S: Scheme> World<S> {
 
     fn failure(&self, violation: Violation) -> Failure {
         Failure { seed: self.plan.seed, step: self.step, at: self.now, violation }
-    }
-
-    fn arrive(&mut self, publication: &Publication) {
-        for party in self.broker.route(publication) {
-            self.transmit(party, &publication.payload);
-        }
-    }
-
-    fn transmit(&mut self, party: Party, payload: &[u8]) {
-        for _ in 0..self.plan.faults.copies(&mut self.rng) {
-            let at = self.now + span(&self.plan.faults.delay_ms, &mut self.rng);
-            self.schedule(at, Happening::Delivery(party, payload.to_vec()));
-        }
-    }
-
-    fn deliver(&mut self, party: Party, message: Vec<u8>) -> Result<(), Violation> {
-        if self.broker.is_connected(party) {
-            self.turn(party, &Cause::Message(&message))
-        } else {
-            self.broker.keep(party, message);
-            Ok(())
-        }
-    }
-
-    fn connect(&mut self, party: Party) -> Result<(), Violation> {
-        let is_up = self.nodes.get(&party).is_some_and(Node::is_up);
-        if !is_up || self.cut_off.contains(&party) || self.broker.is_connected(party) {
-            return Ok(());
-        }
-        for message in self.broker.connect(party) {
-            self.transmit(party, &message);
-        }
-        self.turn(party, &Cause::Connected)
-    }
-
-    fn connect_soon(&mut self, party: Party) {
-        let at = self.now + span(&self.plan.faults.reconnect_ms, &mut self.rng);
-        self.schedule(at, Happening::Connection(party));
     }
 
     fn ring(&mut self, party: Party) -> Result<(), Violation> {
@@ -375,23 +285,6 @@ impl<S: Scheme> World<S> {
         }
     }
 
-    /// Sends a message towards the broker. What is published while there is no
-    /// connection is lost, as with the daemons.
-    fn publish(&mut self, party: Party, publication: Publication) {
-        if self.broker.is_connected(party) {
-            if self.plan.faults.disconnects(&mut self.rng) {
-                self.broker.disconnect(party);
-                self.connect_soon(party);
-                return;
-            }
-            for _ in 0..self.plan.faults.copies(&mut self.rng) {
-                let at = self.now + span(&self.plan.faults.delay_ms, &mut self.rng);
-                self.schedule(at, Happening::Arrival(publication.clone()));
-            }
-            self.wire.push(publication);
-        }
-    }
-
     fn schedule(&mut self, at: Timestamp, happening: Happening) {
         self.scheduled += 1;
         self.agenda.insert((at, self.scheduled), happening);
@@ -416,31 +309,8 @@ impl<S: Scheme> World<S> {
         let step = [self.trace.as_bytes(), line.as_bytes(), bytes].concat();
         self.trace = Digest::of("trace", &step);
     }
+}
 
-    fn collector(&mut self) -> Result<Collector<S>, StartError> {
-        let members = self.ids.iter().zip(0..).filter_map(|(meter, number)| {
-            let key = self.identity(Party::Meter(number))?.key();
-            Some(Invited { meter: meter.clone(), key })
-        });
-        let terms = collector::Terms {
-            region: self.plan.region.clone(),
-            parameters: self.plan.parameters.clone(),
-            epoch_windows: self.plan.epoch_windows,
-            members: members.collect(),
-        };
-        let rng = Rng::from_rng(&mut self.rng);
-        let registrar = Registrar::new(Identity::from_seed(&self.registrar_seed));
-        let Some(node) = self.nodes.get(&Party::Collector) else { unreachable_party() };
-        let identity = Identity::from_seed(&node.identity_seed);
-        let (kept, decoder) = (node.disk.roster.as_deref(), self.decoder.clone());
-        Ok(Collector::new(terms, (identity, registrar), kept, (decoder, rng), self.now)?)
-    }
-
-    fn meter(&mut self, party: Party, number: u16) -> Result<Meter<S>, StartError> {
-        todo!()
-    }
-
-    fn identity(&self, party: Party) -> Option<Identity> {
-        self.nodes.get(&party).map(|node| Identity::from_seed(&node.identity_seed))
-    }
+fn quantities(truth: &Truth, meter: u16, registers: &[Register], slot: Slot) -> Quantities {
+    registers.iter().map(|register| (*register, truth.wh(meter, *register, slot))).collect()
 }

@@ -73,10 +73,8 @@ impl<S: Scheme> Book<S> {
             Admission::Counted | Admission::Known => {}
         }
         let on_time = admission != Admission::Late;
-        self.receipt(
-            core,
-            Receipt { meter, slot, on_time, contribution: contribution_digest(message) },
-        );
+        let contribution = contribution_digest(message);
+        self.receipt(core, &Receipt { meter, slot, on_time, contribution });
         if self.rounds.get(&Target::Region(slot)).is_some_and(|round| self.has_all(round)) {
             self.close_slots(core, now);
         }
@@ -122,10 +120,10 @@ impl<S: Scheme> Book<S> {
         round.is_collecting() && round.meters().count() == self.roster.body().members.len()
     }
 
-    fn receipt(&self, core: &mut Core<S>, receipt: Receipt) {
-        let message = self.seal(core, &receipt);
+    fn receipt(&self, core: &mut Core<S>, receipt: &Receipt) {
+        let message = self.seal(core, receipt);
         let topic = CollectorTopic::Receipt(receipt.meter.clone());
-        core.publish_with_view((&topic, self.roster.epoch()), message, &receipt);
+        core.publish_with_view((&topic, self.roster.epoch()), message, receipt);
     }
 
     pub(super) fn handle_claim(
@@ -161,10 +159,13 @@ impl<S: Scheme> Book<S> {
     fn check_claim(&self, window: Window, claim: &Entry<S>) -> Result<(), &'static str> {
         let first = self.roster.grid().first_slot(window);
         let mut sums: BTreeMap<Register, S::Aggregate> = BTreeMap::new();
-        for position in claim.slots.positions() {
+        for position in 0..self.roster.parameters().window_slots.get() {
             let target = Target::Region(first.plus(position.into()));
             let counted = self.rounds.get(&target).and_then(|round| round.counted(&claim.meter));
-            let counted = counted.ok_or("a slot of it was not counted here")?;
+            if counted.is_some() != claim.slots.contains(position) {
+                return Err("its slots are not those that were counted");
+            }
+            let Some(counted) = counted else { continue };
             for (register, hidden) in &counted.hidden {
                 self.roster.scheme().fold(sums.entry(*register).or_default(), hidden);
             }
@@ -333,7 +334,7 @@ impl<S: Scheme> Book<S> {
     fn schedule_republish(&mut self, now: Timestamp) {
         let open = self.rounds.values().any(|round| round.request().is_some());
         let span = self.roster.parameters().deadline() / 8;
-        let span = span.clamp(Duration::from_secs(1), Duration::from_secs(60));
+        let span = span.clamp(Duration::from_secs(1), Duration::from_mins(1));
         self.next_republish = open.then(|| now + span);
     }
 

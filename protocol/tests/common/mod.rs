@@ -75,14 +75,14 @@ pub(crate) fn rng(seed: u64) -> Rng {
     Rng::seed_from_u64(seed)
 }
 
-/// Three of the members make a sum; windows have four slots of 15 minutes.
+/// Four of the members make a sum; windows have four slots of 15 minutes.
 pub(crate) fn parameters<S: Scheme>() -> Parameters {
     Parameters {
         scheme: S::NAME.to_owned(),
         threshold: Threshold::All,
-        min_contributors: 2,
+        min_contributors: 3,
         max_corrupted: 1,
-        min_slots: 2,
+        min_slots: 3,
         slot_seconds: NonZeroU32::new(900).unwrap(),
         window_slots: NonZeroU32::new(4).unwrap(),
         grace_s: 60,

@@ -1,0 +1,142 @@
+//! The command line of `neighbourhood`.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Parser, Subcommand};
+use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+
+use crate::demonstration;
+
+/// Runs a whole neighbourhood on this machine: broker, collector and agents,
+/// each a process of its own, over real MQTT. Shows every sum beside the truth
+/// that only the demonstration knows.
+///
+/// The exit status is 0 if no result is wrong or missing. Ctrl-C ends the run
+/// early with a summary; missing is then only what was given up before.
+#[derive(Debug, Parser)]
+#[command(version, about, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    party: Option<Party>,
+}
+
+/// What to demonstrate.
+#[derive(Args, Clone, Debug)]
+pub struct Options {
+    /// How many meters, 3 to 200. Two cores need about 1 s of each slot for 50
+    /// meters, and 16 times that for 200.
+    #[arg(long, value_name = "N", default_value_t = 12,
+          value_parser = clap::value_parser!(u16).range(3..=200))]
+    pub meters: u16,
+    /// How many slots have to be summed, 1 to 10000. Ten make a billing
+    /// window; slots beyond the last full window are not billed.
+    #[arg(long, value_name = "N", default_value_t = 20,
+          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub slots: u32,
+    /// Length of a slot in seconds, 1 to 900. Simulated meters put a quarter
+    /// of an hour's energy into each.
+    #[arg(long, value_name = "S", default_value_t = 3,
+          value_parser = clap::value_parser!(u32).range(1..=900))]
+    pub slot_seconds: u32,
+    /// Recorded homes in place of simulated ones: a CSV file, plain or gzip,
+    /// with one row for each slot and one column of kWh for each home.
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
+    /// One JSON object on each line of standard output, and nothing else
+    /// there.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A party of the neighbourhood in a process of its own.
+#[derive(Debug, Subcommand)]
+enum Party {
+    /// One meter's agent.
+    #[command(hide = true)]
+    Agent(PartyArgs),
+    /// The collector with its broker.
+    #[command(hide = true)]
+    Collector(PartyArgs),
+}
+
+#[derive(Args, Debug)]
+struct PartyArgs {
+    /// The party's configuration file.
+    #[arg(long)]
+    config: PathBuf,
+    /// The process that the party must not outlive.
+    #[arg(long)]
+    parent: i32,
+}
+
+impl Cli {
+    /// Does what the command line asks for.
+    ///
+    /// # Errors
+    /// What went wrong, for a person.
+    pub fn execute(self) -> anyhow::Result<ExitCode> {
+        match self.party {
+            None => demonstration::run(&self.options),
+            Some(Party::Agent(party)) => party.run(meter_agent::cli::run),
+            Some(Party::Collector(party)) => party.run(collector::cli::run),
+        }
+    }
+}
+
+impl PartyArgs {
+    fn run(&self, daemon: fn(&Path) -> anyhow::Result<()>) -> anyhow::Result<ExitCode> {
+        die_with(self.parent)?;
+        host::log::start();
+        daemon(&self.config)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Ties this process to its parent, even to one that is killed.
+fn die_with(parent: i32) -> anyhow::Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL)).context("the parent's death signal")?;
+    // The parent may have died before.
+    if Pid::as_raw(getppid()) != parent {
+        bail!("the demonstration that this party belongs to has ended");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    fn refusal(args: &[&str]) -> String {
+        let args = std::iter::once("neighbourhood").chain(args.iter().copied());
+        Cli::try_parse_from(args).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn by_default_twelve_meters_run_for_a_minute() {
+        let options = Cli::try_parse_from(["neighbourhood"]).unwrap().options;
+        assert_eq!((options.meters, options.slots, options.slot_seconds), (12, 20, 3));
+    }
+
+    #[test]
+    fn a_number_out_of_range_is_refused_with_its_range() {
+        assert!(refusal(&["--meters", "2"]).contains("3..=200"));
+        assert!(refusal(&["--slots", "0"]).contains("1..=10000"));
+        assert!(refusal(&["--slot-seconds", "901"]).contains("1..=900"));
+    }
+
+    #[test]
+    fn the_parties_are_no_part_of_the_help() {
+        let help = Cli::command().render_long_help().to_string();
+        assert!(!help.contains("agent's") && help.contains("--meters"), "{help}");
+    }
+}

@@ -1,0 +1,132 @@
+//! What a small and fast neighbourhood has to lower, and by how much.
+
+use meter_agent::config::FloorsConfig;
+
+/// Slots in a billing window.
+pub const WINDOW_SLOTS: u32 = 10;
+/// Contributions and slots that protect a reading where few are at hand, as
+/// the design allows for a demonstration.
+const LOWERED: u16 = 5;
+/// Meters from which on the default is kept: of as many, a third may be absent.
+const ENOUGH_METERS: u16 = 15;
+/// The shortest time for the sums of a slot or window.
+const SHORTEST_DEADLINE_S: u32 = 20;
+/// The longest.
+const LONGEST_DEADLINE_S: u32 = 600;
+/// The longest time in which contributions still count.
+const LONGEST_GRACE_S: u32 = 60;
+
+/// What the registrar signs for a demonstration, and every agent accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lowered {
+    /// Honest contributions in every region sum.
+    pub min_contributors: u16,
+    /// Slots in every bill.
+    pub min_slots: u16,
+    /// Length of a slot in seconds.
+    pub slot_seconds: u32,
+    meters: u16,
+}
+
+impl Lowered {
+    /// Lowers what a region of `meters` with slots of `slot_seconds` needs
+    /// lowered, and nothing else.
+    #[must_use]
+    pub fn for_region(meters: u16, slot_seconds: u32) -> Self {
+        let min_contributors = if meters >= ENOUGH_METERS {
+            FloorsConfig::default().min_contributors.get()
+        } else {
+            // One of them may be absent.
+            meters.saturating_sub(1).clamp(2, LOWERED)
+        };
+        Self { min_contributors, min_slots: LOWERED, slot_seconds, meters }
+    }
+
+    /// Seconds after a slot in which contributions still count.
+    #[must_use]
+    pub fn grace_s(&self) -> u32 {
+        (self.slot_seconds / 3).clamp(1, LONGEST_GRACE_S)
+    }
+
+    /// Seconds after the grace in which a sum may be opened: a window, within
+    /// reason. Half of it is spent waiting for a claim that does not come.
+    #[must_use]
+    pub fn deadline_s(&self) -> u32 {
+        (self.slot_seconds * WINDOW_SLOTS).clamp(SHORTEST_DEADLINE_S, LONGEST_DEADLINE_S)
+    }
+
+    /// What was lowered from which default, and why, for a person.
+    #[must_use]
+    pub fn reasons(&self) -> Vec<String> {
+        let default = FloorsConfig::default();
+        let (contributors, slots): (u16, u16) =
+            (default.min_contributors.get(), default.min_slots.get());
+        let seconds: u32 = default.slot_seconds.get();
+        let mut reasons = Vec::new();
+        if self.min_contributors < contributors {
+            reasons.push(format!(
+                "min_contributors {contributors} -> {}: of {} meters some may be absent",
+                self.min_contributors, self.meters
+            ));
+        }
+        if self.min_slots < slots {
+            reasons.push(format!(
+                "min_slots {slots} -> {}: a window has {WINDOW_SLOTS} slots, some may be missed",
+                self.min_slots
+            ));
+        }
+        if self.slot_seconds < seconds {
+            reasons.push(format!(
+                "slot_seconds {seconds} -> {}: nobody watches for hours",
+                self.slot_seconds
+            ));
+        }
+        reasons
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn min_contributors(meters: u16) -> u16 {
+        Lowered::for_region(meters, 3).min_contributors
+    }
+
+    #[test]
+    fn twelve_meters_with_windows_of_ten_slots_use_five_for_both() {
+        let lowered = Lowered::for_region(12, 3);
+        assert_eq!((lowered.min_contributors, lowered.min_slots), (5, 5));
+    }
+
+    #[test]
+    fn a_few_meters_can_do_without_one_of_them_but_never_show_one_alone() {
+        for meters in 3..=14 {
+            let floor = min_contributors(meters);
+            assert!((2..meters).contains(&floor), "{floor} of {meters}");
+        }
+        assert_eq!((min_contributors(3), min_contributors(5)), (2, 4));
+    }
+
+    #[test]
+    fn many_meters_keep_the_default() {
+        assert_eq!((min_contributors(15), min_contributors(50)), (10, 10));
+        let said = Lowered::for_region(50, 3).reasons().join("\n");
+        assert!(!said.contains("min_contributors") && said.contains("min_slots 10 -> 5"), "{said}");
+    }
+
+    #[test]
+    fn slots_as_long_as_the_default_are_not_called_lowered() {
+        let said = Lowered::for_region(12, 900).reasons().join("\n");
+        assert!(!said.contains("slot_seconds"), "{said}");
+    }
+
+    #[test]
+    fn the_times_fit_the_slots() {
+        let times = |seconds| {
+            let lowered = Lowered::for_region(12, seconds);
+            (lowered.grace_s(), lowered.deadline_s())
+        };
+        assert_eq!([times(1), times(3), times(900)], [(1, 20), (1, 30), (60, 600)]);
+    }
+}

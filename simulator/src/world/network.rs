@@ -1,0 +1,106 @@
+//! What lies between the parties of a world.
+
+use aggregation::Scheme;
+use protocol::id::MeterId;
+use protocol::output::Publication;
+use protocol::topic;
+
+use crate::faults::span;
+use crate::judge::Violation;
+use crate::node::{Cause, Node};
+use crate::plan::{Party, Plan};
+
+use super::{Happening, World};
+
+impl<S: Scheme> World<S> {
+    /// Takes the network from a party until [`World::reconnect`].
+    pub fn cut_off(&mut self, party: Party) {
+        self.cut_off.insert(party);
+        self.broker.disconnect(party);
+    }
+
+    /// Gives the network back.
+    pub fn reconnect(&mut self, party: Party) {
+        self.cut_off.remove(&party);
+        self.connect_soon(party);
+    }
+
+    /// Restarts the broker: every connection, every message under way, every
+    /// queue and everything retained is lost.
+    pub fn restart_broker(&mut self) {
+        self.broker.restart();
+        let is_message = |happening: &Happening| {
+            matches!(happening, Happening::Arrival(_) | Happening::Delivery(..))
+        };
+        self.agenda.retain(|_, happening| !is_message(happening));
+        for party in self.plan.parties() {
+            self.connect_soon(party);
+        }
+    }
+
+    pub(super) fn arrive(&mut self, publication: &Publication) {
+        for party in self.broker.route(publication) {
+            self.transmit(party, &publication.payload);
+        }
+    }
+
+    fn transmit(&mut self, party: Party, payload: &[u8]) {
+        for _ in 0..self.plan.faults.copies(&mut self.rng) {
+            let at = self.now + span(&self.plan.faults.delay_ms, &mut self.rng);
+            self.schedule(at, Happening::Delivery(party, payload.to_vec()));
+        }
+    }
+
+    pub(super) fn deliver(&mut self, party: Party, message: Vec<u8>) -> Result<(), Violation> {
+        if self.broker.is_connected(party) {
+            self.turn(party, &Cause::Message(&message))
+        } else {
+            self.broker.keep(party, message);
+            Ok(())
+        }
+    }
+
+    pub(super) fn connect(&mut self, party: Party) -> Result<(), Violation> {
+        let is_up = self.nodes.get(&party).is_some_and(Node::is_up);
+        if !is_up || self.cut_off.contains(&party) || self.broker.is_connected(party) {
+            return Ok(());
+        }
+        for message in self.broker.connect(party) {
+            self.transmit(party, &message);
+        }
+        self.turn(party, &Cause::Connected)
+    }
+
+    pub(super) fn connect_soon(&mut self, party: Party) {
+        let at = self.now + span(&self.plan.faults.reconnect_ms, &mut self.rng);
+        self.schedule(at, Happening::Connection(party));
+    }
+
+    /// Sends a message towards the broker. What is published while there is no
+    /// connection is lost, as with the daemons.
+    pub(super) fn publish(&mut self, party: Party, publication: Publication) {
+        if self.broker.is_connected(party) {
+            if self.plan.faults.disconnects(&mut self.rng) {
+                self.broker.disconnect(party);
+                self.connect_soon(party);
+                return;
+            }
+            for _ in 0..self.plan.faults.copies(&mut self.rng) {
+                let at = self.now + span(&self.plan.faults.delay_ms, &mut self.rng);
+                self.schedule(at, Happening::Arrival(publication.clone()));
+            }
+            self.wire.push(publication);
+        }
+    }
+}
+
+/// What each party subscribes to.
+pub(super) fn subscriptions<'a>(
+    plan: &'a Plan,
+    ids: &'a [MeterId],
+) -> impl Iterator<Item = (Party, Vec<String>)> + 'a {
+    let of_collector = topic::collector_subscriptions(&plan.region);
+    let meters = (0..).map(Party::Meter).zip(ids);
+    let of_meters = meters.map(|(party, id)| (party, topic::meter_subscriptions(&plan.region, id)));
+    std::iter::once((Party::Collector, of_collector)).chain(of_meters)
+}

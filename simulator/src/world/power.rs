@@ -1,0 +1,98 @@
+//! How the parties of a world start and stop.
+
+use std::collections::BTreeMap;
+
+use aggregation::{Rng, Scheme};
+use protocol::collector::{self, Collector};
+use protocol::identity::Identity;
+use protocol::keygen::Registrar;
+use protocol::message::Invited;
+use protocol::meter::{self, Kept, Meter};
+use rand::{RngExt as _, SeedableRng as _};
+
+use crate::node::{Machine, Node};
+use crate::plan::{Party, Plan, StartError};
+
+use super::World;
+
+impl<S: Scheme> World<S> {
+    /// Takes a party down: what is not on its disk is gone.
+    pub fn stop(&mut self, party: Party) {
+        self.broker.disconnect(party);
+        if let Some(node) = self.nodes.get_mut(&party) {
+            node.stop();
+        }
+    }
+
+    /// Starts a party with what is on its disk.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start(&mut self, party: Party) -> Result<(), StartError> {
+        self.stop(party);
+        let machine = match party {
+            Party::Collector => Machine::Collector(Box::new(self.collector()?)),
+            Party::Meter(number) => Machine::Meter(Box::new(self.meter(number)?)),
+        };
+        if let Some(node) = self.nodes.get_mut(&party) {
+            node.start(machine);
+        }
+        self.set_alarm(party);
+        self.connect_soon(party);
+        Ok(())
+    }
+
+    fn collector(&mut self) -> Result<Collector<S>, StartError> {
+        let mut members = Vec::with_capacity(self.ids.len());
+        for (number, meter) in (0..).zip(&self.ids) {
+            let key = self.node(Party::Meter(number))?.identity().key();
+            members.push(Invited { meter: meter.clone(), key });
+        }
+        let terms = collector::Terms {
+            region: self.plan.region.clone(),
+            parameters: self.plan.parameters.clone(),
+            epoch_windows: self.plan.epoch_windows,
+            members,
+        };
+        let rng = Rng::from_rng(&mut self.rng);
+        let node = self.node(Party::Collector)?;
+        let identities = (node.identity(), Registrar::new(self.registrar()));
+        let kept = node.disk.roster.as_deref();
+        Ok(Collector::new(terms, identities, kept, (self.decoder.clone(), rng), self.now)?)
+    }
+
+    fn meter(&mut self, number: u16) -> Result<Meter<S>, StartError> {
+        let party = Party::Meter(number);
+        let terms = meter::Terms {
+            region: self.plan.region.clone(),
+            meter: self.id(number).ok_or(StartError::Unknown(party))?.clone(),
+            registrar: self.registrar().key(),
+            floors: self.plan.floors(),
+        };
+        let rng = Rng::from_rng(&mut self.rng);
+        let node = self.node(party)?;
+        let kept =
+            Kept { key_share: node.disk.key_share.as_deref(), roster: node.disk.roster.as_deref() };
+        Ok(Meter::new(terms, node.identity(), &kept, rng, node.clock(self.now))?)
+    }
+
+    fn registrar(&self) -> Identity {
+        Identity::from_seed(&self.registrar_seed)
+    }
+
+    fn node(&self, party: Party) -> Result<&Node<S>, StartError> {
+        self.nodes.get(&party).ok_or(StartError::Unknown(party))
+    }
+}
+
+/// The parties' disks and clocks; nobody has started.
+pub(super) fn nodes<S: Scheme>(plan: &Plan, rng: &mut Rng) -> BTreeMap<Party, Node<S>> {
+    let node = |party| {
+        let ahead_ms = match party {
+            Party::Collector => 0,
+            Party::Meter(_) => rng.random_range(plan.faults.ahead_ms.clone()),
+        };
+        (party, Node::new(rng, ahead_ms))
+    };
+    plan.parties().map(node).collect()
+}
