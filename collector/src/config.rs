@@ -14,8 +14,8 @@ use protocol::id::{MeterId, RegionId};
 use protocol::identity::{Identity, IdentityKey};
 use protocol::keygen::Registrar;
 use protocol::message::Invited;
+use protocol::parameters::{Parameters, Threshold};
 use protocol::reading::Register;
-use protocol::roster::{Parameters, Threshold};
 use serde::{Deserialize, Deserializer};
 
 /// What a collector is told.

@@ -10,8 +10,9 @@ use protocol::message::{
     Claim, Contribution, Invitation, Invited, KeyPart, Kind, Outcome, Receipt, Refusal, Request,
     Roster, Share, State, Status,
 };
+use protocol::parameters::Parameters;
 use protocol::reading::Register;
-use protocol::roster::{Member, Parameters};
+use protocol::roster::Member;
 use protocol::topic;
 use serde_bytes::ByteBuf;
 use serde_json::{Map, Value, json};

@@ -9,7 +9,7 @@ use host::config::Within;
 use protocol::Rng;
 use protocol::id::{MeterId, RegionId};
 use protocol::identity::{Identity, IdentityKey};
-use protocol::roster::{Floors, Threshold};
+use protocol::parameters::{Floors, Threshold};
 use serde::{Deserialize, Deserializer};
 
 use crate::source::SourceConfig;

@@ -24,27 +24,153 @@ const SIMULATED_SLOT_S: u32 = 900;
 /// Every third simulated home has a solar plant of this power.
 const SOLAR_PEAK_W: u32 = 4_000;
 
-/// Everything that is written before a party starts.
-pub(crate) struct Households {
+/// The parties of a neighbourhood, ready to be started.
+pub(crate) struct Household {
     pub(crate) region: RegionId,
     pub(crate) registrar: IdentityKey,
     pub(crate) collector: PathBuf,
     pub(crate) agents: Vec<Agent>,
-    collector_config: CollectorConfig,
 }
 
-/// One meter with the configuration of its agent.
+/// One meter, and what its agent is told.
 pub(crate) struct Agent {
     pub(crate) meter: MeterId,
     pub(crate) config: PathBuf,
     pub(crate) source: SourceConfig,
+    key: IdentityKey,
+}
+
+/// What a neighbourhood is made from.
+pub(crate) struct Plan<'a> {
+    /// The folder of all parties' folders.
+    pub(crate) dir: &'a Path,
+    pub(crate) options: &'a Options,
+    pub(crate) lowered: &'a Lowered,
+}
+
+impl Plan<'_> {
+    /// Writes the configuration of every party for a broker on `port`, and
+    /// draws the identities that are not there yet.
+    pub(crate) fn write(&self, port: u16) -> anyhow::Result<Household> {
+        let region = REGION.parse()?;
+        let registrar = self.registrar()?;
+        let agent = |place| self.write_agent(place, (&region, &registrar, port));
+        let agents = (0..self.options.meters).map(agent).collect::<anyhow::Result<Vec<_>>>()?;
+        let collector = self.dir.join("collector.toml");
+        let members = agents.iter();
+        let members = members.map(|a| Member { id: &a.meter, key: a.key.to_string() }).collect();
+        let region_table = self.region(&region, members);
+        write(&collector, &self.collector(port, vec![region_table]))?;
+        fs::write(self.broker(), BROKER).context("broker.toml")?;
+        Ok(Household { region, registrar, collector, agents })
+    }
+
+    fn broker(&self) -> PathBuf {
+        self.dir.join("broker.toml")
+    }
+
+    /// The registrar's key, as the collector draws it at its first start.
+    fn registrar(&self) -> anyhow::Result<IdentityKey> {
+        let text = toml::to_string(&self.collector(1, Vec::new()))?;
+        let config: collector::Config = toml::from_str(&text)?;
+        let (_, registrar) = config.identities(&mut clock::generator()?)?;
+        Ok(registrar.key())
+    }
+
+    fn collector<'a>(&self, port: u16, region: Vec<Region<'a>>) -> CollectorConfig<'a> {
+        let broker = CollectorBroker { config: self.broker(), port };
+        CollectorConfig { state_dir: self.dir.join("collector"), broker, region }
+    }
+
+    fn region<'a>(&self, name: &'a RegionId, members: Vec<Member<'a>>) -> Region<'a> {
+        Region {
+            name,
+            slot_seconds: self.options.slot_seconds,
+            window_slots: WINDOW_SLOTS,
+            // The last slots need not fill their window.
+            epoch_windows: self.options.slots / WINDOW_SLOTS + 1,
+            grace_s: self.lowered.grace_s(),
+            deadline_s: self.lowered.deadline_s(),
+            min_contributors: self.lowered.min_contributors,
+            min_slots: self.lowered.min_slots,
+            members,
+        }
+    }
+
+    fn write_agent(
+        &self,
+        place: u16,
+        (region, registrar, port): (&RegionId, &IdentityKey, u16),
+    ) -> anyhow::Result<Agent> {
+        let meter = self.meter(place)?;
+        let table = AgentConfig {
+            region,
+            meter: &meter,
+            registrar: registrar.to_string(),
+            state_dir: self.dir.join(meter.as_str()),
+            broker: AgentBroker { url: format!("mqtt://127.0.0.1:{port}") },
+            floors: Floors {
+                min_contributors: self.lowered.min_contributors,
+                min_slots: self.lowered.min_slots,
+                slot_seconds: self.lowered.slot_seconds,
+            },
+            source: self.source(place)?,
+        };
+        let path = self.dir.join(format!("{meter}.toml"));
+        write(&path, &table)?;
+        // What the agent will read, as it will read it.
+        let config = meter_agent::Config::load(&path)?;
+        let key = config.identity(&mut clock::generator()?)?.key();
+        Ok(Agent { meter, config: path, source: config.source, key })
+    }
+
+    /// Names of equal length, so that they sort as they count.
+    fn meter(&self, place: u16) -> anyhow::Result<MeterId> {
+        let number = place + 1;
+        let wide = self.options.meters >= 100;
+        let name = if wide { format!("m-{number:03}") } else { format!("m-{number:02}") };
+        Ok(name.parse()?)
+    }
+
+    fn source(&self, place: u16) -> anyhow::Result<SourceTable> {
+        let Some(file) = &self.options.csv else {
+            return Ok(SourceTable::Simulated {
+                seed: u64::from(place) + 1,
+                solar_peak_w: if place % 3 == 2 { SOLAR_PEAK_W } else { 0 },
+                speedup: SIMULATED_SLOT_S / self.options.slot_seconds,
+            });
+        };
+        let file = file.canonicalize().with_context(|| format!("--csv {}", file.display()))?;
+        Ok(SourceTable::Csv { file, home: place.into() })
+    }
+}
+
+/// Refuses a file of recorded homes that ends before the demonstration does.
+pub(crate) fn check_homes(household: &Household, options: &Options) -> anyhow::Result<()> {
+    let slot_seconds = NonZeroU32::new(options.slot_seconds).context("slots of 0 s")?;
+    // The last home first: a file of too few homes says so at once.
+    for agent in household.agents.iter().rev() {
+        let source = Source::open(&agent.source, slot_seconds);
+        let source = source.with_context(|| format!("--meters {}", options.meters))?;
+        if let Source::Csv(home) = &source
+            && home.slots() < u64::from(options.slots)
+        {
+            bail!("--slots {}: {} slots are in the file", options.slots, home.slots());
+        }
+    }
+    Ok(())
+}
+
+fn write(path: &Path, table: &impl Serialize) -> anyhow::Result<()> {
+    fs::write(path, toml::to_string(table)?)
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 #[derive(Serialize)]
-struct CollectorConfig {
+struct CollectorConfig<'a> {
     state_dir: PathBuf,
     broker: CollectorBroker,
-    region: Vec<Region>,
+    region: Vec<Region<'a>>,
 }
 
 #[derive(Serialize)]
@@ -54,8 +180,8 @@ struct CollectorBroker {
 }
 
 #[derive(Serialize)]
-struct Region {
-    name: RegionId,
+struct Region<'a> {
+    name: &'a RegionId,
     slot_seconds: u32,
     window_slots: u32,
     epoch_windows: u32,
@@ -63,12 +189,12 @@ struct Region {
     deadline_s: u32,
     min_contributors: u16,
     min_slots: u16,
-    members: Vec<Member>,
+    members: Vec<Member<'a>>,
 }
 
 #[derive(Serialize)]
-struct Member {
-    id: MeterId,
+struct Member<'a> {
+    id: &'a MeterId,
     key: String,
 }
 
@@ -102,52 +228,53 @@ enum SourceTable {
     Csv { file: PathBuf, home: usize },
 }
 
-impl Households {
-    /// Draws the identities of collector and registrar, and prepares the
-    /// region, all within `dir`.
-    pub(crate) fn found(dir: &Path, options: &Options, lowered: &Lowered) -> anyhow::Result<Self> {
-        let region: RegionId = REGION.parse()?;
-        let broker = dir.join("broker.toml");
-        fs::write(&broker, BROKER)?;
-        let state_dir = dir.join("collector");
-        let collector_config = CollectorConfig {
-            state_dir,
-            broker: CollectorBroker { config: broker, port: 0 },
-            region: vec![Region {
-                name: region.clone(),
-                slot_seconds: options.slot_seconds,
-                window_slots: WINDOW_SLOTS,
-                // The last slots need not be a whole window.
-                epoch_windows: options.slots / WINDOW_SLOTS + 1,
-                grace_s: lowered.grace_s(),
-                deadline_s: lowered.deadline_s(),
-                min_contributors: lowered.min_contributors,
-                min_slots: lowered.min_slots,
-                members: Vec::new(),
-            }],
-        };
-        let registrar = registrar(&collector_config)?;
-        let collector = dir.join("collector.toml");
-        let agents = Vec::new();
-        Ok(Self { region, registrar, collector, agents, collector_config })
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
     }
 
-    /// Writes the configuration of the collector, and of its broker's port.
-    pub(crate) fn write_collector(&mut self, port: u16) -> anyhow::Result<()> {
-        self.collector_config.broker.port = port;
-        write(&self.collector, &self.collector_config)
+    fn written(line: &[&str]) -> (tempfile::TempDir, Options, Household) {
+        let dir = tempfile::tempdir().unwrap();
+        let words = std::iter::once("neighbourhood").chain(line.iter().copied());
+        let options = Line::parse_from(words).options;
+        let lowered = Lowered::for_region(options.meters, options.slot_seconds);
+        let plan = Plan { dir: dir.path(), options: &options, lowered: &lowered };
+        let household = plan.write(1883).unwrap();
+        (dir, options, household)
     }
 
-    /// Draws the identity of every meter and makes it a member.
-    pub(crate) fn settle(&mut self, dir: &Path, plan: (&Options, &Lowered)) -> anyhow::Result<()> {
-        for place in 0..plan.0.meters {
-            let (agent, key) = self.household(dir, place, plan)?;
-            let member = Member { id: agent.meter.clone(), key: key.to_string() };
-            self.collector_config.region.iter_mut().for_each(|region| {
-                region.members.push(Member { id: member.id.clone(), key: member.key.clone() });
-            });
-            self.agents.push(agent);
-        }
-        Ok(())
+    #[test]
+    fn the_daemons_take_their_configurations() {
+        let (_dir, _, household) = written(&[]);
+        let collector = collector::Config::load(&household.collector).unwrap();
+        let terms = collector.regions.first().unwrap().terms();
+        assert_eq!(terms.members.len(), 12);
+        let first = household.agents.first().unwrap();
+        let agent = meter_agent::Config::load(&first.config).unwrap();
+        assert_eq!(agent.floors.floors().check(&terms.parameters), Ok(()));
+        assert_eq!(agent.registrar, household.registrar);
+    }
+
+    #[test]
+    fn another_port_changes_no_identity() {
+        let (dir, options, before) = written(&["--meters", "3"]);
+        let lowered = Lowered::for_region(3, 3);
+        let plan = Plan { dir: dir.path(), options: &options, lowered: &lowered };
+        let after = plan.write(1884).unwrap();
+        let keys = |h: &Household| h.agents.iter().map(|a| a.key).collect::<Vec<_>>();
+        assert_eq!((before.registrar, keys(&before)), (after.registrar, keys(&after)));
+    }
+
+    #[test]
+    fn names_sort_as_they_count() {
+        let (_dir, _, household) = written(&["--meters", "100"]);
+        let names: Vec<_> = household.agents.iter().map(|agent| agent.meter.as_str()).collect();
+        assert!(names.is_sorted() && names.last() == Some(&"m-100"));
     }
 }

@@ -16,8 +16,9 @@ use crate::identity::{Identity, IdentityKey};
 use crate::keygen::{Ceremony, Registrar};
 use crate::message::{Invitation, Invited, Kind};
 use crate::output::{Event, Output, Publication, Record};
+use crate::parameters::{ParameterError, Parameters};
 use crate::retry::Retry;
-use crate::roster::{AcceptedRoster, ParameterError, Parameters, RosterError};
+use crate::roster::{AcceptedRoster, RosterError};
 use crate::slot::{Timestamp, slot_at};
 use crate::topic::{self, CollectorTopic};
 
@@ -34,6 +35,14 @@ pub struct Terms {
     pub epoch_windows: u32,
     /// The members, in any order.
     pub members: Vec<Invited>,
+}
+
+impl Terms {
+    fn agree_with<S: Scheme>(&self, roster: &AcceptedRoster<S>) -> bool {
+        let members = roster.body().members.iter().map(|member| (&member.meter, &member.key));
+        self.parameters == *roster.parameters()
+            && members.eq(self.members.iter().map(|invited| (&invited.meter, &invited.key)))
+    }
 }
 
 /// Why a collector cannot serve a region.
@@ -127,6 +136,9 @@ impl<S: Scheme> Collector<S> {
                 if roster.body().collector != core.identity.key() {
                     return Err(TermsError::Collector);
                 }
+                if !core.terms.agree_with(&roster) {
+                    core.event(Event::TermsIgnored { epoch: roster.epoch() });
+                }
                 Stage::Open(Box::new(Book::new(roster, bytes.to_vec(), now)))
             }
             None => open_ceremony(&mut core, &registrar, now),
@@ -153,10 +165,7 @@ impl<S: Scheme> Collector<S> {
                 ceremony.take(&envelope).map_err(Into::into)
             }
             (Stage::Gathering(..), _) => Err(Rejection::Epoch.into()),
-            (Stage::Open(book), Kind::KeyPart) => {
-                book.publish_roster(core);
-                Ok(())
-            }
+            (Stage::Open(book), Kind::KeyPart) => book.answer_key_part(core, &envelope),
             (Stage::Open(book), Kind::Contribution) => {
                 book.handle_contribution(core, &envelope, message, now)
             }

@@ -13,6 +13,7 @@ pub mod keygen;
 pub mod message;
 pub mod meter;
 pub mod output;
+pub mod parameters;
 pub mod reading;
 pub mod release;
 mod retry;

@@ -11,8 +11,9 @@ use thiserror::Error;
 use crate::envelope::Message;
 use crate::id::{Digest, MeterId};
 use crate::identity::IdentityKey;
+use crate::parameters::Parameters;
 use crate::reading::Register;
-use crate::roster::{Member, Parameters};
+use crate::roster::Member;
 use crate::slot::{Slot, Window};
 use crate::slots::SlotSet;
 

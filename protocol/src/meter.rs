@@ -16,9 +16,10 @@ use crate::identity::{Identity, IdentityKey};
 use crate::keygen::{self, Candidate, StoredError};
 use crate::message::{Invitation, Kind, State};
 use crate::output::{Event, InvitationError, Output, Publication, Record};
+use crate::parameters::Floors;
 use crate::reading::Register;
 use crate::retry::Retry;
-use crate::roster::{AcceptedRoster, Floors, OwnTerms, RosterError};
+use crate::roster::{AcceptedRoster, OwnTerms, RosterError};
 use crate::slot::{Grid, Slot, Timestamp};
 use crate::topic::{self, MeterTopic};
 
@@ -288,13 +289,26 @@ impl<S: Scheme> Meter<S> {
                 }
                 Stage::Candidate(candidate, retry)
             }
-            member @ Stage::Member(_) => member,
+            Stage::Member(membership) => {
+                self.compare_roster(bytes, &membership);
+                Stage::Member(membership)
+            }
             Stage::Waiting => {
                 self.core.event(Event::RosterRefused(RosterError::Invitation));
                 Stage::Waiting
             }
         };
         self.stage = candidate;
+    }
+
+    /// Tells a second roster from the one that holds, said again.
+    fn compare_roster(&mut self, bytes: &[u8], membership: &Membership<S>) {
+        let terms = &self.core.terms;
+        match AcceptedRoster::<S>::signed_digest(bytes, &terms.region, &terms.registrar) {
+            Ok(digest) if digest == *membership.roster().digest() => {}
+            Ok(_) => self.core.event(Event::SecondRoster { epoch: membership.roster().epoch() }),
+            Err(error) => self.core.event(Event::RosterRefused(error)),
+        }
     }
 
     fn accept_roster(

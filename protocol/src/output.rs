@@ -8,9 +8,10 @@ use zeroize::Zeroizing;
 
 use crate::id::{Epoch, MeterId, Sender};
 use crate::message::Target;
+use crate::parameters::ParameterError;
 use crate::reading::{ReadingError, Register};
 use crate::release::Reason;
-use crate::roster::{ParameterError, RosterError};
+use crate::roster::RosterError;
 use crate::slot::{Slot, Window};
 
 /// One thing to do, in order.
@@ -105,6 +106,12 @@ pub enum Event {
     Gathering { epoch: Epoch, missing: usize },
     #[error("epoch {epoch} is open from slot {first_slot} on")]
     Opened { epoch: Epoch, first_slot: Slot },
+    #[error(
+        "the configured parameters or members differ from the roster of epoch {epoch}, which holds"
+    )]
+    TermsIgnored { epoch: Epoch },
+    #[error("the registrar has signed a second roster for epoch {epoch}; the first one holds")]
+    SecondRoster { epoch: Epoch },
     #[error("{meter} signed two different contributions for slot {slot}")]
     Conflict { meter: MeterId, slot: Slot },
     #[error("the contribution of {meter} for slot {slot} came too late")]
@@ -137,6 +144,8 @@ impl Event {
             Self::WindowClosed { .. } => "window-closed",
             Self::Gathering { .. } => "gathering",
             Self::Opened { .. } => "opened",
+            Self::TermsIgnored { .. } => "terms-ignored",
+            Self::SecondRoster { .. } => "second-roster",
             Self::Conflict { .. } => "conflict",
             Self::Late { .. } => "late",
             Self::ClaimRefused { .. } => "claim-refused",

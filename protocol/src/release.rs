@@ -130,6 +130,9 @@ pub struct Guard<S: Scheme> {
     secret: S::Secret,
     own: (Participant, MeterId),
     started: Timestamp,
+    /// Everything before this slot is forgotten, and refused whatever the
+    /// clock says later.
+    forgotten: Slot,
     regions: BTreeMap<Slot, (BTreeSet<MeterId>, Share)>,
     bills: BTreeMap<(Window, Digest), Share>,
     claims: BTreeMap<(Window, MeterId), Claimed<S>>,
@@ -140,7 +143,7 @@ impl<S: Scheme> Guard<S> {
     #[must_use]
     pub fn new(secret: S::Secret, own: (Participant, MeterId), started: Timestamp) -> Self {
         let (regions, bills, claims) = Default::default();
-        Self { secret, own, started, regions, bills, claims }
+        Self { secret, own, started, forgotten: Slot(0), regions, bills, claims }
     }
 
     /// Checks a request and answers it: the only caller of the share
@@ -200,8 +203,10 @@ impl<S: Scheme> Guard<S> {
         self.regions.contains_key(&slot)
     }
 
-    /// Forgets targets whose deadline has passed; they are refused by time.
+    /// Forgets targets whose deadline has passed; from then on they are
+    /// refused.
     pub fn forget(&mut self, before: Window, first_slot: Slot) {
+        self.forgotten = self.forgotten.max(first_slot);
         self.regions = self.regions.split_off(&first_slot);
         self.bills.retain(|(window, _), _| *window >= before);
         self.claims.retain(|(window, _), _| *window >= before);
@@ -240,7 +245,8 @@ impl<S: Scheme> Guard<S> {
         if end <= self.started {
             return Err(Reason::BeforeStart);
         }
-        if now > roster.slot_closes(last) + roster.parameters().deadline() {
+        let deadline = roster.slot_closes(last) + roster.parameters().deadline();
+        if last < self.forgotten || deadline < now {
             return Err(Reason::PastDeadline);
         }
         Ok(())

@@ -1,13 +1,7 @@
 //! The roster: members, keys and parameters of one epoch, and every check that
 //! a member makes before it takes part.
 
-use std::fmt;
-use std::num::NonZeroU32;
-use std::ops::RangeInclusive;
-use std::time::Duration;
-
 use aggregation::{Canonical as _, Context, Participant, Scheme};
-use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 use thiserror::Error;
@@ -15,168 +9,11 @@ use thiserror::Error;
 use crate::envelope::{Envelope, Rejection, encode};
 use crate::id::{Digest, Epoch, MeterId, RegionId, Sender};
 use crate::identity::IdentityKey;
-use crate::message::Roster;
-use crate::reading::Register;
+use crate::keygen;
+use crate::message::{Invitation, Invited, Roster};
+use crate::parameters::{Floors, ParameterError, Parameters, check};
 use crate::slot::{Grid, Slot, Timestamp};
 use crate::statement::Place;
-
-/// How many holders it takes to open a sum.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Threshold {
-    /// Every member.
-    All,
-}
-
-/// What holds for an epoch, the same for all members.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
-pub struct Parameters {
-    /// Name of the scheme.
-    pub scheme: String,
-    /// How many holders it takes to open a sum.
-    pub threshold: Threshold,
-    /// Honest contributions that every region sum holds at least.
-    pub min_contributors: u16,
-    /// Members that may collude with the collector.
-    pub max_corrupted: u16,
-    /// Slots that every bill holds at least.
-    pub min_slots: u16,
-    /// Length of a slot in seconds.
-    pub slot_seconds: NonZeroU32,
-    /// Slots in a billing window.
-    pub window_slots: NonZeroU32,
-    /// Seconds after the end of a slot in which contributions still count.
-    pub grace_s: u32,
-    /// Seconds after the grace in which a target may be opened.
-    pub deadline_s: u32,
-    /// Most that one contribution holds, in Wh: 2^16 - 1 or 2^32 - 1.
-    pub max_wh_per_slot: u32,
-    /// What is counted, in rising order.
-    pub registers: Vec<Register>,
-}
-
-/// A parameter outside its range.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("{key} = {value}: accepted is {accepted}")]
-pub struct ParameterError {
-    /// The parameter.
-    pub key: &'static str,
-    /// What was given.
-    pub value: String,
-    /// What would be accepted.
-    pub accepted: String,
-}
-
-fn check(
-    legal: bool,
-    key: &'static str,
-    value: &dyn fmt::Display,
-    accepted: &dyn fmt::Display,
-) -> Result<(), ParameterError> {
-    if legal {
-        return Ok(());
-    }
-    Err(ParameterError { key, value: value.to_string(), accepted: accepted.to_string() })
-}
-
-fn within<T: Copy + PartialOrd + fmt::Display>(
-    key: &'static str,
-    value: T,
-    range: RangeInclusive<T>,
-) -> Result<(), ParameterError> {
-    let accepted = format!("{} to {}", range.start(), range.end());
-    check(range.contains(&value), key, &value, &accepted)
-}
-
-impl Parameters {
-    /// Checks every parameter against its range and against the others, for a
-    /// region of `members` members.
-    ///
-    /// # Errors
-    /// The first parameter that is outside its range.
-    pub fn check(&self, members: usize) -> Result<(), ParameterError> {
-        let (slots, needed) = (self.window_slots.get(), self.contributors_needed());
-        within("slot_seconds", self.slot_seconds.get(), 1..=86_400)?;
-        within("window_slots", slots, 2..=35_136)?;
-        within("min_slots", u32::from(self.min_slots), 2..=slots)?;
-        within("min_contributors", self.min_contributors, 2..=u16::MAX)?;
-        within("min_contributors + max_corrupted", needed, 2..=members)?;
-        within("grace_s", self.grace_s, 0..=86_400)?;
-        within("deadline_s", self.deadline_s, 1..=31_622_400)?;
-        let max_wh = self.max_wh_per_slot;
-        let known = [u32::from(u16::MAX), u32::MAX].contains(&max_wh);
-        check(known, "max_wh_per_slot", &max_wh, &"65535 or 4294967295")?;
-        let distinct = self.registers.is_sorted_by(|a, b| a < b) && !self.registers.is_empty();
-        let names: Vec<_> = self.registers.iter().map(|r| r.as_str()).collect();
-        check(distinct, "registers", &names.join(", "), &"import, export or both, in this order")
-    }
-
-    /// Contributions that a region sum needs, so that `min_contributors` of
-    /// them are honest whatever the collector leaves out.
-    #[must_use]
-    pub fn contributors_needed(&self) -> usize {
-        usize::from(self.min_contributors) + usize::from(self.max_corrupted)
-    }
-
-    /// The grid that starts at `origin`.
-    #[must_use]
-    pub fn grid(&self, origin: Slot) -> Grid {
-        Grid { slot_seconds: self.slot_seconds, window_slots: self.window_slots, origin }
-    }
-
-    /// For how long after the end of a slot contributions still count.
-    #[must_use]
-    pub fn grace(&self) -> Duration {
-        Duration::from_secs(self.grace_s.into())
-    }
-
-    /// For how long after the grace a target may be opened.
-    #[must_use]
-    pub fn deadline(&self) -> Duration {
-        Duration::from_secs(self.deadline_s.into())
-    }
-}
-
-/// The least that an agent accepts, whatever the registrar signs. No message
-/// lowers a floor.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Floors {
-    /// The scheme that the agent runs.
-    pub scheme: String,
-    /// Floor of [`Parameters::threshold`].
-    pub threshold: Threshold,
-    /// Floor of [`Parameters::min_contributors`].
-    pub min_contributors: u16,
-    /// Floor of [`Parameters::max_corrupted`].
-    pub max_corrupted: u16,
-    /// Floor of [`Parameters::min_slots`].
-    pub min_slots: u16,
-    /// Floor of [`Parameters::slot_seconds`].
-    pub slot_seconds: u32,
-}
-
-impl Floors {
-    /// Whether parameters keep to the floors.
-    ///
-    /// # Errors
-    /// The first parameter below its floor.
-    pub fn check(&self, given: &Parameters) -> Result<(), ParameterError> {
-        fn floor<T: Copy + PartialOrd + fmt::Display>(
-            key: &'static str,
-            given: T,
-            floor: T,
-        ) -> Result<(), ParameterError> {
-            let accepted = format!("at least {floor}, this agent's own floor");
-            check(given >= floor, key, &given, &accepted)
-        }
-        check(given.scheme == self.scheme, "scheme", &given.scheme, &self.scheme)?;
-        check(given.threshold >= self.threshold, "threshold", &"lower", &"all")?;
-        floor("min_contributors", given.min_contributors, self.min_contributors)?;
-        floor("max_corrupted", given.max_corrupted, self.max_corrupted)?;
-        floor("min_slots", given.min_slots, self.min_slots)?;
-        floor("slot_seconds", given.slot_seconds.get(), self.slot_seconds)
-    }
-}
 
 /// A member as the roster names it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
@@ -198,7 +35,7 @@ pub enum RosterError {
     /// A parameter outside its range or below the agent's floor.
     #[error("roster: {0}")]
     Parameter(#[from] ParameterError),
-    /// Members that are not distinct and in order, or too many.
+    /// Members that are not distinct and in order.
     #[error("roster: the members are not distinct and in the order of their ids")]
     Members,
     /// The slots of the epoch.
@@ -243,22 +80,27 @@ impl<S: Scheme> AcceptedRoster<S> {
         region: &RegionId,
         registrar: &IdentityKey,
     ) -> Result<Self, RosterError> {
-        let envelope = Envelope::parse(bytes)?;
-        let header = envelope.header();
-        if header.region != *region {
-            return Err(Rejection::Region.into());
-        }
-        if header.sender != Sender::Registrar {
-            return Err(Rejection::Sender.into());
-        }
-        let body: Roster = envelope.open(registrar, &Digest::NONE)?;
+        let (epoch, body) = read(bytes, region, registrar)?;
         check_form(&body)?;
-        let epoch = header.epoch;
         let binding = digest(region, epoch, &body);
         let scheme = group(&body, region, epoch)?;
         let grid = body.parameters.grid(body.first_slot);
         let place = Place { region: region.clone(), epoch, binding };
         Ok(Self { place, body, scheme, grid })
+    }
+
+    /// The digest of a roster that the registrar signed, without any other
+    /// check.
+    ///
+    /// # Errors
+    /// [`RosterError::Rejected`].
+    pub fn signed_digest(
+        bytes: &[u8],
+        region: &RegionId,
+        registrar: &IdentityKey,
+    ) -> Result<Digest, RosterError> {
+        let (epoch, body) = read(bytes, region, registrar)?;
+        Ok(digest(region, epoch, &body))
     }
 
     /// Checks what only a member can: its floors, its own place in the roster,
@@ -278,7 +120,20 @@ impl<S: Scheme> AcceptedRoster<S> {
         if self.body.previous != own.previous {
             return Err(RosterError::Chain);
         }
-        Ok(())
+        // The key parts were given for these terms and no others.
+        let given_for = keygen::digest(self.region(), self.epoch(), &self.invitation());
+        if given_for == own.invitation { Ok(()) } else { Err(RosterError::Invitation) }
+    }
+
+    /// The invitation to which a roster of these terms is the answer.
+    fn invitation(&self) -> Invitation {
+        let invited = |member: &Member| Invited { meter: member.meter.clone(), key: member.key };
+        Invitation {
+            previous: self.body.previous,
+            collector: self.body.collector,
+            parameters: self.body.parameters.clone(),
+            members: self.body.members.iter().map(invited).collect(),
+        }
     }
 
     /// Where statements of this epoch are made.
@@ -424,15 +279,30 @@ pub fn digest(region: &RegionId, epoch: Epoch, body: &Roster) -> Digest {
     Digest::of("roster", &encode(&(region, epoch, body)))
 }
 
+fn read(
+    bytes: &[u8],
+    region: &RegionId,
+    registrar: &IdentityKey,
+) -> Result<(Epoch, Roster), Rejection> {
+    let envelope = Envelope::parse(bytes)?;
+    let header = envelope.header();
+    if header.region != *region {
+        return Err(Rejection::Region);
+    }
+    if header.sender != Sender::Registrar {
+        return Err(Rejection::Sender);
+    }
+    Ok((header.epoch, envelope.open(registrar, &Digest::NONE)?))
+}
+
 fn participant(at: usize) -> Participant {
-    // `check_form` refuses rosters of more members than fit.
+    // `Parameters::check` refuses more members than fit.
     Participant(u16::try_from(at).unwrap_or(u16::MAX))
 }
 
 fn check_form(body: &Roster) -> Result<(), RosterError> {
     body.parameters.check(body.members.len())?;
-    let ordered = body.members.is_sorted_by(|a, b| a.meter < b.meter);
-    if !ordered || body.members.len() > usize::from(u16::MAX) {
+    if !body.members.is_sorted_by(|a, b| a.meter < b.meter) {
         return Err(RosterError::Members);
     }
     let window = u64::from(body.parameters.window_slots.get());

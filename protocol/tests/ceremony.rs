@@ -1,5 +1,10 @@
 //! The ceremony that opens an epoch, through messages alone.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails says so")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that fails says so"
+)]
 
 #[allow(dead_code, reason = "each file of tests needs a part of it")]
 mod common;
@@ -123,7 +128,7 @@ fn a_meter_that_restarts_is_the_member_that_it_was() {
     let signed = street.signed();
     assert!(matches!(street.offer(&signed), Event::Joined { .. }));
     let kept = Kept { key_share: Some(share), roster: Some(&signed) };
-    let later = START + Duration::from_secs(60);
+    let later = START + Duration::from_mins(1);
     let (terms, identity) = (meter_terms::<ElGamal>(0), meter_identity(0));
     let restarted = Meter::<ElGamal>::new(terms, identity, &kept, rng(1), later).unwrap();
     assert_eq!(restarted.grid(), street.meters[0].grid());

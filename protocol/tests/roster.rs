@@ -1,5 +1,10 @@
 //! A roster that is bent and signed again: the check that refuses it, by name.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails says so")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that fails says so"
+)]
 
 #[allow(dead_code, reason = "each file of tests needs a part of it")]
 mod common;
@@ -19,8 +24,9 @@ use protocol::identity::Identity;
 use protocol::keygen::Registrar;
 use protocol::message::Roster;
 use protocol::output::Event;
+use protocol::parameters::Parameters;
 use protocol::reading::Register;
-use protocol::roster::{Parameters, RosterError};
+use protocol::roster::RosterError;
 use protocol::statement::Place;
 use serde_bytes::ByteBuf;
 

@@ -62,12 +62,12 @@ impl Faults {
     #[must_use]
     pub fn severe() -> Self {
         Self {
-            loss_per_mille: 400,
+            loss_per_mille: 150,
             duplicate_per_mille: 200,
-            disconnect_per_mille: 50,
-            delay_ms: 5..=60_000,
-            reconnect_ms: 500..=120_000,
-            ahead_ms: -5_000..=5_000,
+            disconnect_per_mille: 5,
+            delay_ms: 5..=9_000,
+            reconnect_ms: 500..=30_000,
+            ahead_ms: -4_000..=4_000,
             ..Self::none()
         }
     }

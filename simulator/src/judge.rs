@@ -83,7 +83,7 @@ pub(crate) struct Judge<S: Scheme> {
     pub(crate) truth: Truth,
     pub(crate) roster: Option<AcceptedRoster<S>>,
     pub(crate) results: BTreeMap<ResultKey, Published>,
-    pub(crate) abandoned: BTreeMap<Target, String>,
+    pub(crate) abandoned: BTreeMap<Target, Status>,
     requests: BTreeMap<Digest, Target>,
     sets: BTreeMap<(MeterId, Slot), Digest>,
 }
@@ -132,7 +132,7 @@ impl<S: Scheme> Judge<S> {
             }
             Kind::Outcome => {
                 let outcome = roster.open_from_collector(&envelope).map_err(unreadable)?;
-                self.see_outcome(outcome, now)
+                self.see_outcome(&outcome, now)
             }
             _ => Ok(()),
         }
@@ -169,22 +169,26 @@ impl<S: Scheme> Judge<S> {
     }
 
     fn see_status(&mut self, status: Status) {
-        if let Phase::Abandoned(reason) = status.phase {
-            self.abandoned.insert(status.target, reason);
+        if matches!(status.phase, Phase::Abandoned(_)) {
+            self.abandoned.insert(status.target, status);
         }
     }
 
-    fn see_outcome(&mut self, outcome: Outcome, at: Timestamp) -> Result<(), Violation> {
-        match outcome.subject.clone() {
-            Subject::Region(_) => self.check_region(&outcome)?,
-            Subject::Meter(meter) => self.check_bill(&meter, &outcome)?,
+    pub(crate) fn see_outcome(
+        &mut self,
+        outcome: &Outcome,
+        at: Timestamp,
+    ) -> Result<(), Violation> {
+        match &outcome.subject {
+            Subject::Region(_) => self.check_region(outcome)?,
+            Subject::Meter(meter) => self.check_bill(meter, outcome)?,
         }
-        self.check_agreement(&outcome)?;
-        let Outcome { register, first_slot, .. } = outcome;
-        let key = ResultKey { subject: outcome.subject.clone(), register, first_slot };
-        let known =
-            self.results.entry(key).or_insert_with(|| Published { outcome: outcome.clone(), at });
-        if known.outcome == outcome { Ok(()) } else { Err(Violation::TwoResults(first_slot)) }
+        self.check_agreement(outcome)?;
+        let Outcome { subject, register, first_slot, .. } = outcome.clone();
+        let key = ResultKey { subject, register, first_slot };
+        let fresh = || Published { outcome: outcome.clone(), at };
+        let known = self.results.entry(key).or_insert_with(fresh);
+        if known.outcome == *outcome { Ok(()) } else { Err(Violation::TwoResults(first_slot)) }
     }
 
     fn check_region(&self, outcome: &Outcome) -> Result<(), Violation> {
@@ -271,5 +275,148 @@ impl<S: Scheme> Judge<S> {
     fn wh(&self, meter: &MeterId, register: Register, slot: Slot) -> u64 {
         let number = self.ids.binary_search(meter).ok().and_then(|at| u16::try_from(at).ok());
         number.map_or(0, |number| self.truth.wh(number, register, slot))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use aggregation::Plain;
+
+    use super::*;
+    use crate::plan::Plan;
+    use crate::world::World;
+
+    /// A world after its first window, with one result of each sort.
+    fn after_a_window() -> (World<Plain>, Outcome, Outcome) {
+        let plan = Plan::small::<Plain>(1, "north".parse().unwrap());
+        let mut world = World::new(plan, Truth::powers(15), Arc::new(())).unwrap();
+        let grid = world.open().unwrap();
+        world.silence(3, grid.origin.plus(2));
+        world.run_until(grid.end(grid.origin.plus(10))).unwrap();
+        let of = |slot: u64, is_region: bool| {
+            let mut found = world.judge.results.values().map(|published| &published.outcome);
+            let sort = |outcome: &&Outcome| {
+                matches!(outcome.subject, Subject::Region(_)) == is_region
+                    && outcome.first_slot == grid.origin.plus(slot)
+            };
+            found.rfind(sort).unwrap().clone()
+        };
+        let (region, bill) = (of(2, true), of(0, false));
+        (world, region, bill)
+    }
+
+    /// What the judge says to a result that differs from a true one.
+    fn verdict(alter: impl FnOnce(&mut Outcome, &mut Outcome)) -> Result<(), Violation> {
+        let (mut world, mut region, mut bill) = after_a_window();
+        let before = (region.clone(), bill.clone());
+        alter(&mut region, &mut bill);
+        let now = world.now();
+        let altered = if region == before.0 { bill } else { region };
+        world.judge.see_outcome(&altered, now)
+    }
+
+    #[test]
+    fn a_true_result_may_be_repeated() {
+        assert_eq!(verdict(|_, _| {}), Ok(()));
+    }
+
+    #[test]
+    fn a_wrong_sum_is_seen() {
+        let found = verdict(|region, _| region.sum_wh += 1);
+        assert!(matches!(found, Err(Violation::RegionSum { .. })), "{found:?}");
+        let found = verdict(|_, bill| bill.sum_wh -= 1);
+        assert!(matches!(found, Err(Violation::Bill { .. })), "{found:?}");
+    }
+
+    #[test]
+    fn a_contributor_that_is_exchanged_for_another_is_seen() {
+        let found = verdict(|region, _| {
+            let uncounted = std::mem::take(&mut region.uncounted);
+            region.uncounted = region.contributors.splice(..1, uncounted).collect();
+        });
+        assert!(matches!(found, Err(Violation::RegionSum { .. })), "{found:?}");
+    }
+
+    #[test]
+    fn a_member_that_is_nowhere_or_in_two_places_is_seen() {
+        for alter in [
+            |region: &mut Outcome| region.uncounted.clear(),
+            |region: &mut Outcome| region.uncounted.push(region.contributors[0].clone()),
+            |region: &mut Outcome| region.slots = 2,
+        ] {
+            let found = verdict(|region, _| alter(region));
+            assert!(matches!(found, Err(Violation::Members(_))), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_sum_of_too_few_is_seen() {
+        let found = verdict(|region, _| {
+            let left_out = region.contributors.split_off(4);
+            region.uncounted.extend(left_out);
+        });
+        let expected = (4, 5);
+        let Err(Violation::TooFewContributors { found, needed, .. }) = found else {
+            panic!("{found:?}")
+        };
+        assert_eq!((found, needed), expected);
+    }
+
+    #[test]
+    fn a_bill_off_its_window_is_seen() {
+        for alter in [
+            |bill: &mut Outcome| bill.slots -= 1,
+            |bill: &mut Outcome| bill.first_slot = bill.first_slot.plus(1),
+            |bill: &mut Outcome| bill.contributors.clear(),
+        ] {
+            let found = verdict(|_, bill| alter(bill));
+            assert!(matches!(found, Err(Violation::Span(_))), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_second_result_is_seen_even_if_it_is_true() {
+        let found = verdict(|_, bill| {
+            let left_out = bill.first_slot.plus(4);
+            bill.uncounted_slots.push(left_out);
+            bill.slots -= 1;
+            bill.sum_wh -= Truth::powers(15).wh(11, bill.register, left_out);
+        });
+        assert!(matches!(found, Err(Violation::TwoResults(_))), "{found:?}");
+    }
+
+    #[test]
+    fn a_bill_that_covers_what_was_not_counted_is_seen() {
+        let (mut world, _, bill) = after_a_window();
+        let id = world.id(3).unwrap().clone();
+        let key = ResultKey { subject: Subject::Meter(id.clone()), ..key_of(&bill) };
+        let mut bill = world.judge.results[&key].outcome.clone();
+        let slot = bill.uncounted_slots.remove(0);
+        bill.slots += 1;
+        bill.sum_wh += Truth::powers(15).wh(3, bill.register, slot);
+        let now = world.now();
+        let found = world.judge.see_outcome(&bill, now);
+        assert_eq!(found, Err(Violation::Disagreement { meter: id, slot }));
+    }
+
+    fn key_of(outcome: &Outcome) -> ResultKey {
+        let Outcome { subject, register, first_slot, .. } = outcome.clone();
+        ResultKey { subject, register, first_slot }
+    }
+
+    #[test]
+    fn a_holder_that_opens_two_sets_is_seen() {
+        let (mut world, region, _) = after_a_window();
+        let (holder, slot) = (world.id(0).unwrap().clone(), region.first_slot);
+        let request = Request::Region(slot, Vec::new());
+        let share = Share { request: release::digest(&request), response: Vec::new().into() };
+        let party = Party::Meter(0);
+        let found = world.judge.see_share(party, holder.clone(), &share);
+        assert_eq!(found, Err(Violation::NotAsked(party)));
+        world.judge.see_request(&request);
+        let found = world.judge.see_share(party, holder.clone(), &share);
+        assert_eq!(found, Err(Violation::TwoSets { holder, slot }));
     }
 }

@@ -1,11 +1,14 @@
 //! What a world is made of.
 
 use std::fmt;
+use std::num::NonZeroU32;
 
+use aggregation::Scheme;
 use protocol::collector::TermsError;
 use protocol::id::{MeterId, NameError, RegionId};
 use protocol::keygen::StoredError;
-use protocol::roster::{Floors, Parameters};
+use protocol::parameters::{Floors, Parameters, Threshold};
+use protocol::reading::Register;
 use protocol::slot::Timestamp;
 use thiserror::Error;
 
@@ -49,6 +52,35 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Twelve meters and four windows of ten slots of a minute, without fault.
+    /// What is opened later than ten minutes after its slot is too late.
+    #[must_use]
+    pub fn small<S: Scheme>(seed: u64, region: RegionId) -> Self {
+        let parameters = Parameters {
+            scheme: S::NAME.to_owned(),
+            threshold: Threshold::All,
+            min_contributors: 5,
+            max_corrupted: 0,
+            min_slots: 5,
+            slot_seconds: NonZeroU32::MIN.saturating_add(59),
+            window_slots: NonZeroU32::MIN.saturating_add(9),
+            grace_s: 20,
+            deadline_s: 600,
+            max_wh_per_slot: 0xffff,
+            registers: vec![Register::Import],
+        };
+        let start = Timestamp(1_800_000_000_000);
+        Self {
+            seed,
+            region,
+            meters: 12,
+            parameters,
+            epoch_windows: 4,
+            start,
+            faults: Faults::none(),
+        }
+    }
+
     /// All parties.
     pub fn parties(&self) -> impl Iterator<Item = Party> + use<> {
         std::iter::once(Party::Collector).chain((0..self.meters).map(Party::Meter))

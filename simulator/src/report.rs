@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use protocol::id::{Digest, MeterId};
-use protocol::message::{Outcome, Subject, Target};
+use protocol::message::{Outcome, Status, Subject, Target};
 use protocol::output::Event;
 use protocol::reading::Register;
 use protocol::slot::{Slot, Timestamp};
@@ -16,8 +16,8 @@ use crate::plan::Party;
 pub struct Report {
     /// Every result, with the time of its publication.
     pub results: BTreeMap<ResultKey, Published>,
-    /// Rounds without a result, with the reason that their status names.
-    pub abandoned: BTreeMap<Target, String>,
+    /// The status of every round that was abandoned, with its reason.
+    pub abandoned: BTreeMap<Target, Status>,
     /// How often holders refused, by the name of the reason.
     pub refusals: BTreeMap<&'static str, u64>,
     /// How often messages were not taken, by the name of the reason.

@@ -26,7 +26,7 @@ use crate::report::Report;
 use crate::truth::Truth;
 
 /// How long an epoch may take to open.
-pub const OPENING: Duration = Duration::from_secs(3_600);
+pub const OPENING: Duration = Duration::from_hours(1);
 
 /// A failure condition that held, and how to see it again.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -72,7 +72,7 @@ pub struct World<S: Scheme> {
     nodes: BTreeMap<Party, Node<S>>,
     truth: Truth,
     silences: BTreeSet<(u16, Slot)>,
-    judge: Judge<S>,
+    pub(crate) judge: Judge<S>,
     report: Report,
     wire: Vec<Publication>,
     trace: Digest,
@@ -182,7 +182,9 @@ impl<S: Scheme> World<S> {
     /// # Errors
     /// The failure condition that held.
     pub fn run(mut self) -> Result<Report, Failure> {
-        self.open()?;
+        if self.grid().is_none() {
+            self.open()?;
+        }
         if let Some(end) = self.end() {
             self.run_until(end)?;
         }
@@ -195,7 +197,7 @@ impl<S: Scheme> World<S> {
         let roster = self.judge.roster.as_ref()?;
         let end = roster.grid().start(roster.body().end_slot);
         let spans = roster.parameters().grace() + roster.parameters().deadline();
-        Some(end + spans + Duration::from_secs(60))
+        Some(end + spans + Duration::from_mins(1))
     }
 
     /// The source of a meter gives no reading for a slot.

@@ -6,9 +6,9 @@ use std::time::Duration;
 use aggregation::Scheme;
 
 use crate::entry::{self, Entry, EntryError};
-use crate::envelope::{Envelope, Message, seal};
+use crate::envelope::{Envelope, Message, Rejection, seal};
 use crate::id::{MeterId, Sender};
-use crate::message::{Outcome, Receipt, Refusal, Share, Subject, Target};
+use crate::message::{KeyPart, Outcome, Receipt, Refusal, Share, Subject, Target};
 use crate::meter::contribution_digest;
 use crate::output::Event;
 use crate::reading::Register;
@@ -46,9 +46,28 @@ impl<S: Scheme> Book<S> {
         core.publish(&CollectorTopic::Roster, self.signed_roster.clone(), true);
     }
 
+    /// Sends the roster again to a member that still says its key part.
+    pub(super) fn answer_key_part(
+        &self,
+        core: &mut Core<S>,
+        envelope: &Envelope,
+    ) -> Result<(), EntryError> {
+        let Sender::Meter(meter) = &envelope.header().sender else {
+            return Err(Rejection::Sender.into());
+        };
+        let (_, member) = self.roster.member(meter).ok_or(Rejection::Sender)?;
+        let _: KeyPart = envelope.open(&member.key, &self.roster.body().invitation)?;
+        self.publish_roster(core);
+        Ok(())
+    }
+
+    /// Asks again for what is open, and says where it stands.
     pub(super) fn publish_requests(&mut self, core: &mut Core<S>, now: Timestamp) {
-        for request in self.rounds.values().filter_map(Round::request) {
-            core.publish(&CollectorTopic::Request, request.to_vec(), false);
+        for (target, round) in &self.rounds {
+            if let Some(request) = round.request() {
+                core.publish(&CollectorTopic::Request, request.to_vec(), false);
+                self.publish_status(core, *target);
+            }
         }
         self.schedule_republish(now);
     }
@@ -306,7 +325,8 @@ impl<S: Scheme> Book<S> {
         while self.roster.covers(self.roster.grid().last_slot(self.next_window)) {
             let (window, target) = (self.next_window, Target::Bill(self.next_window));
             let complete = self.rounds.get(&target).is_some_and(|round| self.has_all(round));
-            if !(complete || self.claims_close(window) <= now) {
+            let ended = self.roster.grid().window_end(window) <= now;
+            if !(complete && ended || self.claims_close(window) <= now) {
                 break;
             }
             self.next_window = Window(window.0 + 1);
@@ -348,7 +368,7 @@ impl<S: Scheme> Book<S> {
 
     fn abandon_overdue(&mut self, core: &mut Core<S>, now: Timestamp) {
         let overdue = |(target, round): (&Target, &Round<S>)| {
-            (round.request().is_some() && self.deadline(*target) < now).then_some(*target)
+            (round.request().is_some() && self.deadline(*target) <= now).then_some(*target)
         };
         let overdue: Vec<_> = self.rounds.iter().filter_map(overdue).collect();
         for target in overdue {

@@ -79,7 +79,9 @@ impl<S: Scheme> Membership<S> {
         if self.roster.grid().end(slot) > now {
             return Err(SlotError::NotEnded);
         }
-        if self.outbox.latest().is_some_and(|latest| latest >= slot) {
+        // What ended before this start may have been sent before it.
+        let before_start = self.roster.grid().end(slot) <= core.started;
+        if before_start || self.outbox.latest().is_some_and(|latest| latest >= slot) {
             return Err(SlotError::Again);
         }
         let readings = self.readings(quantities)?;
@@ -141,7 +143,7 @@ impl<S: Scheme> Membership<S> {
                 core.publish(MeterTopic::Share, message);
                 self.after_release(core, target, now);
             }
-            Err(refused) => self.refuse(core, refused, now),
+            Err(refused) => self.refuse(core, &envelope.header().sender, refused, now),
         }
     }
 
@@ -154,10 +156,10 @@ impl<S: Scheme> Membership<S> {
         }
     }
 
-    fn refuse(&mut self, core: &mut Core, refused: Refused, now: Timestamp) {
+    fn refuse(&mut self, core: &mut Core, sender: &Sender, refused: Refused, now: Timestamp) {
         let Refused { request, reason } = refused;
         let Some((request, target)) = request else {
-            let (sender, name) = (Some(Sender::Collector), reason.name());
+            let (sender, name) = (Some(sender.clone()), reason.name());
             return core.event(Event::Rejected { sender, reason: reason.to_string(), name });
         };
         let answered = match &reason {

@@ -20,16 +20,18 @@ pub(super) struct Sent<S: Scheme> {
 
 pub(super) struct Outbox<S: Scheme> {
     slots: BTreeMap<Slot, Sent<S>>,
+    /// The latest slot that was encrypted, also after it was forgotten.
+    latest: Option<Slot>,
     retry: Option<Retry>,
 }
 
 impl<S: Scheme> Outbox<S> {
     pub(super) fn new() -> Self {
-        Self { slots: BTreeMap::new(), retry: None }
+        Self { slots: BTreeMap::new(), latest: None, retry: None }
     }
 
     pub(super) fn latest(&self) -> Option<Slot> {
-        self.slots.keys().next_back().copied()
+        self.latest
     }
 
     pub(super) fn message(&self, slot: Slot) -> Option<Vec<u8>> {
@@ -43,6 +45,7 @@ impl<S: Scheme> Outbox<S> {
         retained: BTreeMap<Register, S::Retained>,
         (now, rng): (Timestamp, &mut Rng),
     ) {
+        self.latest = Some(slot);
         self.slots.insert(slot, Sent { message, retained, receipted: false });
         self.retry = Some(Retry::started(now, rng));
     }
@@ -54,9 +57,7 @@ impl<S: Scheme> Outbox<S> {
             return false;
         }
         sent.receipted = true;
-        if self.unreceipted().next().is_none() {
-            self.retry = None;
-        }
+        self.rest_if_done();
         true
     }
 
@@ -88,6 +89,13 @@ impl<S: Scheme> Outbox<S> {
 
     pub(super) fn forget(&mut self, before: Slot) {
         self.slots = self.slots.split_off(&before);
+        self.rest_if_done();
+    }
+
+    fn rest_if_done(&mut self) {
+        if self.unreceipted().next().is_none() {
+            self.retry = None;
+        }
     }
 }
 

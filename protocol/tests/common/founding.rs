@@ -8,7 +8,7 @@ use protocol::keygen::Ceremony;
 use protocol::message::{Invitation, Roster};
 use protocol::meter::Meter;
 use protocol::output::Event;
-use protocol::roster::Parameters;
+use protocol::parameters::Parameters;
 use protocol::slot::{Slot, slot_at};
 
 use super::{

@@ -14,8 +14,8 @@ use protocol::identity::Identity;
 use protocol::keygen::Registrar;
 use protocol::message::Invited;
 use protocol::output::{Event, Output, Publication};
+use protocol::parameters::{Floors, Parameters, Threshold};
 use protocol::reading::Register;
-use protocol::roster::{Floors, Parameters, Threshold};
 use protocol::slot::Timestamp;
 use protocol::{collector, meter};
 use rand::SeedableRng as _;
@@ -124,9 +124,13 @@ pub(crate) fn meter_terms<S: Scheme>(at: usize) -> meter::Terms {
 }
 
 pub(crate) fn new_meter<S: Scheme>(at: usize, now: Timestamp) -> meter::Meter<S> {
-    let (terms, seed) = (meter_terms::<S>(at), 100 + at as u64);
-    let kept = meter::Kept::default();
-    meter::Meter::new(terms, meter_identity(at), &kept, rng(seed), now).unwrap()
+    let (terms, kept) = (meter_terms::<S>(at), meter::Kept::default());
+    meter::Meter::new(terms, meter_identity(at), &kept, meter_rng(at), now).unwrap()
+}
+
+/// What a new meter draws from.
+pub(crate) fn meter_rng(at: usize) -> Rng {
+    rng(100 + at as u64)
 }
 
 pub(crate) fn new_collector<S: Kit>(

@@ -2,26 +2,34 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aggregation::{Canonical as _, Context, DeviceSecret, Rng, Scheme};
+use aggregation::{Canonical as _, Context, DeviceSecret, Participant, Rng, Scheme};
 use protocol::collector::Collector;
+use protocol::entry::{self, Entry};
 use protocol::envelope::{Envelope, Message, seal};
 use protocol::id::Sender;
-use protocol::message::{Claim, Contribution, Outcome, Request, Roster, Share, Status};
-use protocol::meter::{Meter, Quantities};
-use protocol::output::{Event, Output, Publication};
+use protocol::message::{Claim, Contribution, Outcome, Request, Roster, Share, Status, Target};
+use protocol::meter::{Kept, Meter, Quantities};
+use protocol::output::{Event, Output, Publication, Record};
+use protocol::parameters::Parameters;
 use protocol::reading::Register;
-use protocol::release::Reason;
-use protocol::roster::{AcceptedRoster, Parameters};
+use protocol::release::{self, Reason};
+use protocol::roster::AcceptedRoster;
 use protocol::slot::{Slot, Timestamp, Window};
 use protocol::slots::SlotSet;
+use protocol::statement::Place;
 use serde_bytes::ByteBuf;
 
+use super::founding::{EPOCH, invitation};
 use super::{
-    Kit, START, collector_identity, drain, events, meter_id, meter_identity, new_collector,
-    new_meter, parameters, published, region_id, registrar, rng,
+    Kit, START, collector_identity, drain, events, meter_id, meter_identity, meter_rng,
+    meter_terms, new_collector, new_meter, parameters, published, region_id, registrar, rng,
 };
 
 pub(crate) const IMPORT: Register = Register::Import;
+
+/// The meter that is asked; the test plays the others.
+pub(crate) const HOLDER: usize = 0;
+pub(crate) const MEMBERS: usize = 5;
 
 /// What a meter made of a request.
 #[derive(Debug, PartialEq)]
@@ -201,6 +209,58 @@ impl<S: Kit> Region<S> {
         self.ask(at, &region_request(slot, messages))
     }
 
+    /// A member's share, computed without its machine.
+    pub(crate) fn played_share(&mut self, at: usize, request: &Request) -> Share {
+        let (roster, of) = (&self.roster, Participant(u16::try_from(at).unwrap()));
+        let (target, listed) = match request {
+            Request::Region(slot, listed) => (Target::Region(*slot), listed),
+            Request::Bill(window, listed) => (Target::Bill(*window), listed),
+        };
+        let read = |message: &ByteBuf| {
+            let envelope = Envelope::parse(message).unwrap();
+            match target {
+                Target::Region(_) => Entry::contribution(roster, &envelope, message).unwrap(),
+                Target::Bill(_) => Entry::claim(roster, &envelope, message).unwrap(),
+            }
+        };
+        let entries: Vec<_> = listed.iter().map(read).collect();
+        let sums = entry::sums(roster, target, &entries);
+        let sums: Vec<_> = sums.into_iter().map(|sum| sum.aggregate).collect();
+        let digest = release::digest(request);
+        let statement = roster.place().share(&meter_id(at), &digest);
+        let asked = roster.scheme().request(&sums, of);
+        let (secret, rng) = (self.secret(at), &mut self.rng);
+        let response = roster.scheme().respond(&secret, of, &asked, Context(&statement), rng);
+        Share { request: digest, response: ByteBuf::from(response.unwrap().to_bytes()) }
+    }
+
+    /// The secret of a member's key part, drawn again.
+    fn secret(&self, at: usize) -> S::Secret {
+        let place = Place { binding: self.body().invitation, ..self.roster.place().clone() };
+        S::key_part(Context(&place.key_part(&meter_id(at))), &mut meter_rng(at)).0
+    }
+
+    /// Stops a meter and starts it again with what it kept.
+    pub(crate) fn restart(&mut self, at: usize) {
+        let (count, parameters) = (self.meters.len(), self.body().parameters.clone());
+        let invitation = invitation(count, parameters);
+        let mut before = new_meter::<S>(at, START);
+        before.handle_message(&registrar().invite(&region_id(), EPOCH, &invitation), START);
+        let outputs = drain(&mut before);
+        let Some(Output::Persist(Record::KeyShare(share))) = outputs.first() else {
+            panic!("{outputs:?}")
+        };
+        let kept = Kept { key_share: Some(share), roster: Some(&self.signed_roster) };
+        let (terms, identity) = (meter_terms::<S>(at), meter_identity(at));
+        self.meters[at] = Meter::new(terms, identity, &kept, rng(200), self.now).unwrap();
+        drain(&mut self.meters[at]);
+    }
+
+    /// The latest request that the collector published.
+    pub(crate) fn last_request(&self) -> Request {
+        self.heard("/c/request").pop().unwrap()
+    }
+
     /// Delivers messages until nobody has anything more to say.
     pub(crate) fn deliver(&mut self) {
         let Self { collector, meters, now, offline, outputs, .. } = self;
@@ -237,12 +297,26 @@ impl<S: Kit> Region<S> {
         slot
     }
 
+    pub(crate) fn run_slots(&mut self, positions: std::ops::Range<u64>) {
+        for position in positions {
+            self.run_slot(position);
+        }
+    }
+
+    /// Hands the collector a message; the events that come of it.
+    pub(crate) fn send(&mut self, message: &[u8]) -> Vec<Event> {
+        let before = self.collector_events().len();
+        self.collector.handle_message(message, self.now);
+        self.deliver();
+        self.collector_events().split_off(before)
+    }
+
     pub(crate) fn collector_events(&self) -> Vec<Event> {
         events(&self.outputs)
     }
 
     /// The bodies that the collector published under a topic.
-    pub(crate) fn from_collector<M: Message>(&self, topic: &str) -> Vec<M> {
+    pub(crate) fn heard<M: Message>(&self, topic: &str) -> Vec<M> {
         let open = |message: &Vec<u8>| {
             self.roster.open_from_collector(&Envelope::parse(message).unwrap()).unwrap()
         };
@@ -250,11 +324,11 @@ impl<S: Kit> Region<S> {
     }
 
     pub(crate) fn results(&self) -> Vec<Outcome> {
-        self.from_collector("/c/result")
+        self.heard("/c/result")
     }
 
     pub(crate) fn statuses(&self) -> Vec<Status> {
-        self.from_collector("/c/status")
+        self.heard("/c/status")
     }
 
     pub(crate) fn sums(&self) -> Vec<u64> {
@@ -265,6 +339,15 @@ impl<S: Kit> Region<S> {
     pub(crate) fn share(&self, message: &[u8]) -> Share {
         self.roster.open_from_member(&Envelope::parse(message).unwrap()).unwrap().1
     }
+}
+
+/// A street whose first slot has ended, with the contributions of all members.
+pub(crate) fn ended<S: Kit>() -> (Region<S>, Slot, Vec<Vec<u8>>) {
+    let mut street = Region::<S>::open(MEMBERS);
+    let slot = street.end_slot(0);
+    let mut listed = vec![street.contribution(HOLDER, slot, 1)];
+    listed.extend(messages(&street.play_all(slot, 1..MEMBERS)));
+    (street, slot, listed)
 }
 
 pub(crate) fn region_request(slot: Slot, messages: &[Vec<u8>]) -> Request {

@@ -1,0 +1,79 @@
+//! The configuration that ships, and the refusals of every other.
+
+use collector::Config;
+
+const SAMPLE: &str = include_str!("../../docs/samples/collector.toml");
+
+fn load(text: &str) -> anyhow::Result<Config> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("collector.toml");
+    std::fs::write(&path, text).unwrap();
+    Config::load(&path)
+}
+
+/// A region of `members` members, with more lines before them.
+fn region(name: &str, members: usize, lines: &str) -> String {
+    let key = "5866666666666666666666666666666666666666666666666666666666666666";
+    let member = |at| format!("{{ id = \"m-{at}\", key = \"{key}\" }}");
+    let members: Vec<_> = (0..members).map(member).collect();
+    format!("[[region]]\nname = \"{name}\"\n{lines}\nmembers = [{}]\n", members.join(", "))
+}
+
+fn refusal(text: &str) -> String {
+    format!("{:#}", load(text).unwrap_err())
+}
+
+#[test]
+fn the_sample_is_accepted() {
+    assert!(!load(SAMPLE).unwrap().regions.is_empty());
+}
+
+#[test]
+fn defaults_make_a_region_of_ten_members() {
+    let config = load(&region("north", 10, "")).unwrap();
+    let parameters = config.regions[0].terms().parameters;
+    assert_eq!((parameters.slot_seconds.get(), parameters.deadline_s), (900, 9_000));
+    assert_eq!((parameters.min_contributors, parameters.min_slots), (10, 10));
+}
+
+#[test]
+fn values_outside_their_range_are_refused_with_key_value_and_range() {
+    for (line, range) in [
+        ("slot_seconds = 0", "1 to 86400"),
+        ("window_slots = 1", "2 to 35136"),
+        ("grace_s = -1", "0 to 86400"),
+        ("max_wh_per_slot = 1000", "65535 to 4294967295"),
+        ("min_slots = 40000", "2 to 35136"),
+    ] {
+        let text = refusal(&region("north", 10, line));
+        assert!(text.contains(line) && text.contains(range), "{text}");
+    }
+}
+
+#[test]
+fn values_that_do_not_go_together_are_refused_with_the_reason() {
+    for (members, line, reason) in [
+        (9, "", "min_contributors + max_corrupted = 10: accepted is 2 to 9"),
+        (10, "max_corrupted = 1", "min_contributors + max_corrupted = 11: accepted is 2 to 10"),
+        (10, "window_slots = 9", "min_slots = 10: accepted is 2 to 9"),
+        (10, "max_wh_per_slot = 70000", "max_wh_per_slot = 70000: accepted is 65535 or 4294967295"),
+        (10, "registers = [\"import\", \"import\"]", "registers = import, import: accepted is"),
+    ] {
+        let text = refusal(&region("north", members, line));
+        assert!(text.contains("region north") && text.contains(reason), "{text}");
+    }
+}
+
+#[test]
+fn a_region_or_member_that_stands_there_twice_is_refused() {
+    let twice = [region("north", 10, ""), region("north", 10, "")].concat();
+    assert!(refusal(&twice).contains("name = \"north\" stands there twice"));
+    let member = region("north", 10, "").replace("m-9", "m-8");
+    assert!(refusal(&member).contains("member id = \"m-8\" stands there twice"));
+}
+
+#[test]
+fn a_configuration_without_a_region_is_refused() {
+    assert!(refusal("").contains("missing field `region`"));
+    assert!(refusal("region = []").contains("at least one [[region]]"));
+}

@@ -1,0 +1,273 @@
+//! The run itself: parties up, results in, parties down.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use host::clock;
+use host::shutdown::Shutdown;
+use protocol::slot::Timestamp;
+use tempfile::TempDir;
+use tokio::runtime::Builder;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use crate::args::Options;
+use crate::display::{Display, Summary};
+use crate::floors::Lowered;
+use crate::household::{Household, Plan, check_homes};
+use crate::processes::Processes;
+use crate::tally::{Counts, Ending, Tally};
+use crate::truth::Truth;
+use crate::watch::{Sighting, Watch};
+
+/// MQTT's own port, taken if it is free.
+const PORT: u16 = 1883;
+/// Ports to try, should others take them first.
+const PORTS: usize = 5;
+/// Between two looks at processes and deadlines.
+const LOOK: Duration = Duration::from_millis(100);
+/// The longest wait for a broker that accepts connections.
+const BROKER_TIMEOUT: Duration = Duration::from_mins(1);
+/// The longest wait for the epoch, and what each meter adds to it.
+const EPOCH_TIMEOUT: Duration = Duration::from_mins(1);
+const EPOCH_TIMEOUT_PER_METER: Duration = Duration::from_secs(1);
+
+/// Runs a neighbourhood to its end, or to the signal that ends it.
+///
+/// # Errors
+/// What went wrong, for a person, with the folder where the logs are.
+pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    if std::env::var_os("RUST_LOG").is_some() {
+        host::log::start();
+    }
+    let dir = tempfile::Builder::new().prefix("neighbourhood-").tempdir()?;
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let ended = runtime.block_on(demonstrate(options, dir.path()));
+    match ended {
+        Ok(counts) if counts.wrong == 0 && counts.missing == 0 => Ok(ExitCode::SUCCESS),
+        Ok(_) => {
+            let dir = keep(dir);
+            Display::new(options).note(&format!("the parties' logs are in {dir}"))?;
+            Ok(ExitCode::FAILURE)
+        }
+        Err(error) => {
+            let dir = keep(dir);
+            Err(error.context(format!("the demonstration failed; its parties' logs are in {dir}")))
+        }
+    }
+}
+
+fn keep(dir: TempDir) -> String {
+    dir.keep().display().to_string()
+}
+
+async fn demonstrate(options: &Options, dir: &Path) -> anyhow::Result<Counts> {
+    let shutdown = Shutdown::new()?;
+    let mut run = Run::new(options, dir)?;
+    let ended = tokio::select! {
+        ended = run.go() => ended.map(|()| Ending::Complete),
+        () = shutdown.requested() => Ok(Ending::Interrupted),
+    };
+    run.processes.stop().await;
+    let ending = *ended.as_ref().unwrap_or(&Ending::Failed);
+    if ending == Ending::Failed && run.books.is_none() {
+        return ended.map(|_| Counts::default());
+    }
+    let counts = run.sum_up(ending)?;
+    ended.map(|_| counts)
+}
+
+struct Run<'a> {
+    options: &'a Options,
+    dir: &'a Path,
+    lowered: Lowered,
+    display: Display,
+    processes: Processes,
+    looks: Interval,
+    started: Timestamp,
+    books: Option<Books>,
+}
+
+/// What is known once the epoch is open.
+struct Books {
+    truth: Truth,
+    tally: Tally,
+}
+
+impl<'a> Run<'a> {
+    fn new(options: &'a Options, dir: &'a Path) -> anyhow::Result<Self> {
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Ok(Self {
+            options,
+            dir,
+            lowered: Lowered::for_region(options.meters, options.slot_seconds),
+            display: Display::new(options),
+            processes: Processes::none(dir)?,
+            looks,
+            started: clock::now(),
+            books: None,
+        })
+    }
+
+    async fn go(&mut self) -> anyhow::Result<()> {
+        self.introduce()?;
+        let (household, mut watch) = self.open_broker().await?;
+        for agent in &household.agents {
+            self.processes.start("agent", agent.meter.as_str(), &agent.config)?;
+        }
+        let count = household.agents.len();
+        self.display.note(&format!("waiting for {count} key parts ..."))?;
+        let overdue =
+            clock::now() + EPOCH_TIMEOUT + EPOCH_TIMEOUT_PER_METER * u32::from(self.options.meters);
+        while !self.is_complete() {
+            if let Some((sighting, arrived)) = self.next(&mut watch).await? {
+                self.take(sighting, arrived, &household)?;
+            }
+            self.settle()?;
+            if self.books.is_none() && clock::now() > overdue {
+                bail!("no epoch was opened; the collector:\n{}", self.processes.tail("collector"));
+            }
+        }
+        Ok(())
+    }
+
+    fn introduce(&self) -> anyhow::Result<()> {
+        let Options { meters, slots, slot_seconds, csv, .. } = self.options;
+        let readings = match csv {
+            Some(file) => format!("readings recorded in {}", file.display()),
+            None => "simulated readings, a quarter of an hour's in each slot".to_owned(),
+        };
+        let parties = format!("a collector with its broker and {meters} agents, each a process");
+        self.display.note(&format!("{parties}; {slots} slots of {slot_seconds} s; {readings}"))?;
+        self.display.note("lowered for this demonstration:")?;
+        for reason in self.lowered.reasons() {
+            self.display.note(&format!("  {reason}"))?;
+        }
+        Ok(())
+    }
+
+    /// Starts the collector with its broker on the first port that it gets.
+    async fn open_broker(&mut self) -> anyhow::Result<(Household, Watch)> {
+        let mut port = PORT;
+        for _ in 0..PORTS {
+            if is_taken(port) {
+                let free = free_port()?;
+                self.display.note(&format!("port {port} is taken: {free} is used instead"))?;
+                port = free;
+            }
+            let plan = Plan { dir: self.dir, options: self.options, lowered: &self.lowered };
+            let household = plan.write(port)?;
+            check_homes(&household, self.options)?;
+            self.processes.start("collector", "collector", &household.collector)?;
+            let mut watch = Watch::open(&household, port)?;
+            match self.broker_opens(&mut watch).await {
+                Ok(()) => {
+                    self.display.ready(port, &household.region)?;
+                    return Ok((household, watch));
+                }
+                // Somebody else was faster.
+                Err(_) if self.processes.are_none() && is_taken(port) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        bail!("every port was taken by others before the broker had it")
+    }
+
+    /// Waits until the household's own collector speaks at the broker; a port
+    /// that answers may be another's.
+    async fn broker_opens(&mut self, watch: &mut Watch) -> anyhow::Result<()> {
+        let overdue = clock::now() + BROKER_TIMEOUT;
+        loop {
+            if let Some((Sighting::Invited, _)) = self.next(watch).await? {
+                return Ok(());
+            }
+            if clock::now() > overdue {
+                bail!("the broker is silent; its log:\n{}", self.processes.tail("collector"));
+            }
+        }
+    }
+
+    /// The next sighting; none when it is time to look at the rest.
+    async fn next(&mut self, watch: &mut Watch) -> anyhow::Result<Option<(Sighting, Timestamp)>> {
+        tokio::select! {
+            sighting = watch.next() => sighting.map(Some),
+            _ = self.looks.tick() => self.processes.check().map(|()| None),
+        }
+    }
+
+    fn take(
+        &mut self,
+        sighting: Sighting,
+        arrived: Timestamp,
+        household: &Household,
+    ) -> anyhow::Result<()> {
+        let Some(Books { truth, tally }) = &mut self.books else {
+            return self.open_books(sighting, household);
+        };
+        match sighting {
+            Sighting::Invited | Sighting::Opened(_) => {}
+            Sighting::Result(outcome) => {
+                if let Some(checked) = tally.take(outcome, arrived, truth) {
+                    self.display.result(&checked, tally.grid())?;
+                }
+            }
+            Sighting::Status(status) => tally.note(status, arrived),
+            Sighting::Refused(holder, reason) => {
+                tally.refused();
+                self.display.note(&format!("{holder} refused to help: {reason}"))?;
+            }
+            Sighting::Trouble(text) => self.display.note(&text)?,
+        }
+        Ok(())
+    }
+
+    fn open_books(&mut self, sighting: Sighting, household: &Household) -> anyhow::Result<()> {
+        match sighting {
+            Sighting::Opened(roster) => {
+                let grid = roster.parameters.grid(roster.first_slot);
+                let sources = household.agents.iter().map(|agent| (&agent.meter, &agent.source));
+                let mut truth = Truth::open(sources, grid, roster.parameters.max_wh_per_slot)?;
+                let slots = self.options.slots;
+                let tally = Tally::new(&household.region, &roster, slots, &mut truth);
+                self.display.opened(&roster)?;
+                self.books = Some(Books { truth, tally });
+            }
+            Sighting::Trouble(text) => self.display.note(&text)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self) -> anyhow::Result<()> {
+        let Some(Books { tally, .. }) = &mut self.books else { return Ok(()) };
+        for settled in tally.settle(clock::now()) {
+            self.display.settled(&settled, tally.grid())?;
+        }
+        Ok(())
+    }
+
+    fn is_complete(&self) -> bool {
+        self.books.as_ref().is_some_and(|books| books.tally.is_complete())
+    }
+
+    fn sum_up(&self, ending: Ending) -> anyhow::Result<Counts> {
+        let tally = self.books.as_ref().map(|books| &books.tally);
+        let counts = tally.map(|tally| tally.counts(ending)).unwrap_or_default();
+        let latencies = tally.and_then(|tally| Some((tally.latency(50)?, tally.latency(99)?)));
+        let took = clock::now().since(self.started);
+        self.display.summary(&Summary { counts, took, latencies })?;
+        Ok(counts)
+    }
+}
+
+fn is_taken(port: u16) -> bool {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err()
+}
+
+fn free_port() -> anyhow::Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?;
+    Ok(listener.local_addr()?.port())
+}

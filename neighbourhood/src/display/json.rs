@@ -1,0 +1,70 @@
+//! One JSON object for each event.
+
+use protocol::id::MeterId;
+use protocol::message::Subject;
+use protocol::slot::Slot;
+use serde::Serialize;
+
+use crate::display::Summary;
+use crate::tally::Checked;
+
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+enum Line<'a> {
+    Ready {
+        port: u16,
+    },
+    Result {
+        subject: &'a Subject,
+        register: &'static str,
+        first_slot: Slot,
+        slots: u32,
+        sum_wh: u64,
+        expected_wh: Option<u64>,
+        contributors: &'a [MeterId],
+        latency_ms: u128,
+    },
+    Summary {
+        region_results: u64,
+        meter_results: u64,
+        wrong: u64,
+        missing: u64,
+        refused: u64,
+        seconds: f64,
+    },
+}
+
+pub(super) fn ready(port: u16) -> String {
+    line(&Line::Ready { port })
+}
+
+pub(super) fn result(checked: &Checked) -> String {
+    let outcome = &checked.outcome;
+    line(&Line::Result {
+        subject: &outcome.subject,
+        register: outcome.register.as_str(),
+        first_slot: outcome.first_slot,
+        slots: outcome.slots,
+        sum_wh: outcome.sum_wh,
+        expected_wh: checked.expected,
+        contributors: &outcome.contributors,
+        latency_ms: checked.latency.as_millis(),
+    })
+}
+
+pub(super) fn summary(summary: &Summary) -> String {
+    let counts = summary.counts;
+    line(&Line::Summary {
+        region_results: counts.region_results,
+        meter_results: counts.meter_results,
+        wrong: counts.wrong,
+        missing: counts.missing,
+        refused: counts.refused,
+        seconds: summary.took.as_secs_f64(),
+    })
+}
+
+fn line(line: &Line<'_>) -> String {
+    // A map with text keys, which JSON can say.
+    serde_json::to_string(line).unwrap_or_default()
+}

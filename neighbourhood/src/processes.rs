@@ -1,0 +1,162 @@
+//! The parties' processes: started, watched, and ended within a bound.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::time::{interval, timeout};
+
+/// How long a party may take to end by itself.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two looks at parties that are ending.
+const LOOK: Duration = Duration::from_millis(10);
+/// Lines of a log that are worth showing.
+const TAIL_LINES: usize = 15;
+
+/// The running parties. Dropping them kills them.
+pub(crate) struct Processes {
+    program: PathBuf,
+    logs: PathBuf,
+    running: Vec<Process>,
+}
+
+struct Process {
+    name: String,
+    child: Child,
+}
+
+impl Processes {
+    /// No party yet; logs will be in `logs`.
+    pub(crate) fn none(logs: &Path) -> anyhow::Result<Self> {
+        let program = std::env::current_exe().context("this program's own file")?;
+        Ok(Self { program, logs: logs.to_owned(), running: Vec::new() })
+    }
+
+    /// Starts a party: `role` is its subcommand, `name` that of its log.
+    pub(crate) fn start(&mut self, role: &str, name: &str, config: &Path) -> anyhow::Result<()> {
+        let log = File::create(self.log(name)).context("a party's log")?;
+        let child = Command::new(&self.program)
+            .arg(role)
+            .arg("--config")
+            .arg(config)
+            .args(["--parent", &std::process::id().to_string()])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            // Ctrl-C is for the demonstration, which then asks its parties.
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("cannot start {name}"))?;
+        self.running.push(Process { name: name.to_owned(), child });
+        Ok(())
+    }
+
+    /// Refuses to go on once a party has ended.
+    pub(crate) fn check(&mut self) -> anyhow::Result<()> {
+        for process in &mut self.running {
+            if let Some(status) = process.child.try_wait()? {
+                let name = process.name.clone();
+                self.running.retain(|process| process.name != name);
+                return Err(self.died(&name, status));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether no party runs.
+    pub(crate) fn are_none(&self) -> bool {
+        self.running.is_empty()
+    }
+
+    /// Ends all parties, the last one started first, so that the agents take
+    /// leave while there is a broker. What does not end is killed.
+    pub(crate) async fn stop(&mut self) {
+        let first = self.running.len().min(1);
+        let agents = self.running.split_off(first);
+        let collector = std::mem::take(&mut self.running);
+        for group in [agents, collector] {
+            self.running = group;
+            self.running.iter_mut().for_each(Process::ask_to_end);
+            if timeout(PATIENCE, self.all_ended()).await.is_err() {
+                self.kill();
+            }
+            self.running.clear();
+        }
+    }
+
+    async fn all_ended(&mut self) {
+        let mut looks = interval(LOOK);
+        while !self.running.is_empty() {
+            looks.tick().await;
+            self.running.retain_mut(Process::is_running);
+        }
+    }
+
+    fn kill(&mut self) {
+        for process in &mut self.running {
+            // Both fail only for a process that has ended.
+            process.child.kill().and_then(|()| process.child.wait()).ok();
+        }
+    }
+
+    fn died(&self, name: &str, status: ExitStatus) -> anyhow::Error {
+        anyhow!("{name} has ended early ({status}); the end of its log:\n{}", self.tail(name))
+    }
+
+    fn log(&self, name: &str) -> PathBuf {
+        self.logs.join(format!("{name}.log"))
+    }
+
+    /// The last lines of a party's log, indented.
+    pub(crate) fn tail(&self, name: &str) -> String {
+        let text = fs::read(self.log(name)).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let skipped = text.lines().count().saturating_sub(TAIL_LINES);
+        text.lines().skip(skipped).fold(String::new(), |mut tail, line| {
+            // Writing to memory cannot fail.
+            writeln!(tail, "  {line}").ok();
+            tail
+        })
+    }
+}
+
+impl Drop for Processes {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Process {
+    fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    fn ask_to_end(&mut self) {
+        // Its id is its own for as long as nobody has waited for it.
+        if self.is_running() {
+            // Fails only for a process that has ended.
+            kill_process(Pid::from_child(&self.child), Signal::TERM).ok();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tail_is_the_end_of_a_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let processes = Processes::none(dir.path()).unwrap();
+        let lines: Vec<String> = (0..40).map(|line| line.to_string()).collect();
+        fs::write(dir.path().join("m-01.log"), lines.join("\n")).unwrap();
+        let tail = processes.tail("m-01");
+        assert!(tail.starts_with("  25\n") && tail.ends_with("  39\n"), "{tail}");
+        assert_eq!(processes.tail("m-02"), "");
+    }
+}

@@ -1,0 +1,176 @@
+use super::*;
+
+use aggregation::{ElGamal, Scheme as _};
+use meter_agent::source::SourceConfig;
+use meter_agent::source::simulated::SimulatedConfig;
+use protocol::id::Digest;
+use protocol::identity::Identity;
+use protocol::parameters::{Parameters, Threshold};
+use protocol::roster::Member;
+use protocol::slot::Slot;
+use serde_bytes::ByteBuf;
+use std::num::NonZeroU32;
+
+const ORIGIN: Slot = Slot(1000);
+const METERS: [&str; 2] = ["m-1", "m-2"];
+
+struct Run {
+    tally: Tally,
+    truth: Truth,
+}
+
+/// A run of two meters over `slots` slots of 1 s in windows of 10.
+fn run(slots: u32) -> Run {
+    let roster = roster();
+    let grid = roster.parameters.grid(ORIGIN);
+    let config = |seed| {
+        let home = SimulatedConfig { seed, solar_peak_w: 0, speedup: 900 };
+        SourceConfig::Simulated(home)
+    };
+    let meters = [(METERS[0].parse().unwrap(), config(1)), (METERS[1].parse().unwrap(), config(2))];
+    let sources = meters.iter().map(|(meter, config)| (meter, config));
+    let mut truth = Truth::open(sources, grid, 65_535).unwrap();
+    let tally = Tally::new(&"demo".parse().unwrap(), &roster, slots, &mut truth);
+    Run { tally, truth }
+}
+
+fn roster() -> Roster {
+    let key = Identity::from_seed(&[1; 32]).key();
+    let member = |name: &str| {
+        let meter = name.parse().unwrap();
+        Member { meter, key, part: ByteBuf::new() }
+    };
+    Roster {
+        previous: Digest::NONE,
+        invitation: Digest::NONE,
+        collector: key,
+        first_slot: ORIGIN,
+        end_slot: ORIGIN.plus(20),
+        parameters: Parameters {
+            scheme: ElGamal::NAME.to_owned(),
+            threshold: Threshold::All,
+            min_contributors: 2,
+            max_corrupted: 0,
+            min_slots: 5,
+            slot_seconds: NonZeroU32::MIN,
+            window_slots: NonZeroU32::new(10).unwrap(),
+            grace_s: 1,
+            deadline_s: 20,
+            max_wh_per_slot: 65_535,
+            registers: vec![Register::Import],
+        },
+        group_key: ByteBuf::new(),
+        members: METERS.iter().map(|name| member(name)).collect(),
+    }
+}
+
+/// The millisecond at which a slot ends.
+fn end(position: u64) -> Timestamp {
+    Timestamp((ORIGIN.0 + position + 1) * 1000)
+}
+
+impl Run {
+    /// The right result for a slot of the region, or a window of a meter.
+    fn right(&mut self, subject: Subject, first: u64) -> Outcome {
+        let slots = if matches!(subject, Subject::Region(_)) { 1 } else { 10 };
+        let mut outcome = Outcome {
+            subject,
+            register: Register::Import,
+            first_slot: ORIGIN.plus(first),
+            slots,
+            sum_wh: 0,
+            contributors: METERS.iter().map(|name| name.parse().unwrap()).collect(),
+            uncounted: Vec::new(),
+            uncounted_slots: Vec::new(),
+        };
+        outcome.sum_wh = self.truth.expected(&outcome).unwrap();
+        outcome
+    }
+
+    fn of_region(&mut self, position: u64) -> Outcome {
+        self.right(Subject::Region("demo".parse().unwrap()), position)
+    }
+
+    fn take(&mut self, outcome: Outcome, at: Timestamp) -> Option<Checked> {
+        self.tally.take(outcome, at, &mut self.truth)
+    }
+
+    fn counts(&self) -> Counts {
+        self.tally.counts(Ending::Complete)
+    }
+}
+
+#[test]
+fn a_right_result_completes_its_slot() {
+    let mut run = run(1);
+    let outcome = run.of_region(0);
+    let checked = run.take(outcome, Timestamp(end(0).0 + 42)).unwrap();
+    assert!(checked.is_right());
+    assert_eq!(checked.latency, Duration::from_millis(42));
+    assert_eq!(run.tally.settle(end(0)).len(), 1);
+    assert!(run.tally.is_complete());
+    assert_eq!(run.counts(), Counts { region_results: 1, ..Counts::default() });
+}
+
+#[test]
+fn a_wrong_sum_is_counted() {
+    let mut run = run(1);
+    let mut outcome = run.of_region(0);
+    outcome.sum_wh += 1;
+    assert!(!run.take(outcome, end(0)).unwrap().is_right());
+    assert_eq!(run.counts().wrong, 1);
+}
+
+#[test]
+fn a_repeated_result_counts_once_and_a_different_one_is_wrong() {
+    let mut run = run(1);
+    let outcome = run.of_region(0);
+    run.take(outcome.clone(), end(0)).unwrap();
+    assert!(run.take(outcome.clone(), end(0)).is_none());
+    let mut other = outcome;
+    other.contributors.pop();
+    other.sum_wh = run.truth.expected(&other).unwrap();
+    assert!(!run.take(other, end(0)).unwrap().is_right());
+    assert_eq!(run.counts().wrong, 1);
+}
+
+#[test]
+fn slots_beyond_the_run_and_windows_that_it_cuts_off_are_nobodys() {
+    let mut run = run(19);
+    let beyond = run.of_region(19);
+    assert!(run.take(beyond, end(19)).is_none());
+    let cut_off = run.right(Subject::Meter("m-1".parse().unwrap()), 10);
+    assert!(run.take(cut_off, end(19)).is_none());
+    // 19 slots, and two meters over one window.
+    assert_eq!(run.counts().missing, 21);
+}
+
+#[test]
+fn a_result_is_given_up_at_its_deadline() {
+    let mut run = run(1);
+    // Grace, deadline, and what may be under way.
+    let give_up = Timestamp(end(0).0 + 24_000);
+    assert!(run.tally.settle(Timestamp(give_up.0 - 1)).is_empty());
+    assert_eq!(run.tally.settle(give_up).len(), 1);
+    assert_eq!(run.counts().missing, 1);
+    assert_eq!(run.tally.counts(Ending::Interrupted).missing, 1);
+}
+
+#[test]
+fn an_abandoned_round_is_missing_at_once_with_its_reason() {
+    let mut run = run(2);
+    let status = Status {
+        target: Target::Region(ORIGIN),
+        phase: Phase::Abandoned("too few".to_owned()),
+        counted: Vec::new(),
+        uncounted: Vec::new(),
+        waiting_for: Vec::new(),
+        culprits: Vec::new(),
+    };
+    run.tally.note(status, end(0));
+    let settled = run.tally.settle(end(0));
+    assert_eq!(settled.first().unwrap().reason.as_deref(), Some("too few"));
+    assert_eq!(run.counts().missing, 2);
+    // The second slot is not waited for any more.
+    assert_eq!(run.tally.counts(Ending::Interrupted).missing, 1);
+}

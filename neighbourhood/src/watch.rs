@@ -1,0 +1,129 @@
+//! The demonstration's own eyes: one more MQTT client, which believes signed
+//! messages and nothing else.
+
+use aggregation::ElGamal;
+use anyhow::Context as _;
+use host::clock;
+use protocol::envelope::{Envelope, Rejection};
+use protocol::id::{Digest, MeterId, RegionId};
+use protocol::identity::IdentityKey;
+use protocol::message::{Invitation, Kind, Outcome, Refusal, Roster, Status};
+use protocol::roster::{AcceptedRoster, RosterError};
+use protocol::slot::Timestamp;
+use protocol::topic::{self, CollectorTopic, MeterTopic};
+
+use crate::household::Household;
+
+/// What was seen at the broker.
+pub(crate) enum Sighting {
+    /// The household's own registrar invites: its collector has the broker.
+    Invited,
+    /// The epoch is open under this roster.
+    Opened(Box<Roster>),
+    /// A sum.
+    Result(Outcome),
+    /// Where a round stands.
+    Status(Status),
+    /// A holder does not help.
+    Refused(MeterId, String),
+    /// Something for a person to know.
+    Trouble(String),
+}
+
+/// A client that listens to one region.
+pub(crate) struct Watch {
+    region: RegionId,
+    registrar: IdentityKey,
+    roster: Option<AcceptedRoster<ElGamal>>,
+    events: link::Receiver,
+    /// The link lives as long as both its halves.
+    _sender: link::Sender,
+}
+
+impl Watch {
+    /// Connects to the broker on `port`.
+    pub(crate) fn open(household: &Household, port: u16) -> anyhow::Result<Self> {
+        let address = format!("mqtt://127.0.0.1:{port}").parse()?;
+        // Another demonstration at the same broker has another name.
+        let client_id = format!("neighbourhood-{}", std::process::id());
+        let mut options = link::Options::new(address, client_id);
+        options.subscriptions = subscriptions(household);
+        let (sender, events) = link::open(options, clock::generator()?)?;
+        let (region, registrar) = (household.region.clone(), household.registrar);
+        Ok(Self { region, registrar, roster: None, events, _sender: sender })
+    }
+
+    /// Waits for the next sighting, and says when it came. Cancel safe.
+    pub(crate) async fn next(&mut self) -> anyhow::Result<(Sighting, Timestamp)> {
+        loop {
+            let event = self.events.recv().await.context("the link to the broker has ended")?;
+            let arrived = clock::now();
+            if let Some(sighting) = self.see(event) {
+                return Ok((sighting, arrived));
+            }
+        }
+    }
+
+    fn see(&mut self, event: link::Event) -> Option<Sighting> {
+        match event {
+            link::Event::Connected { .. } => None,
+            link::Event::Disconnected { reason } => {
+                Some(Sighting::Trouble(format!("no broker: {reason}")))
+            }
+            link::Event::Refused { filter } => {
+                let trouble = format!("the broker refuses the subscription to {filter}");
+                Some(Sighting::Trouble(trouble))
+            }
+            link::Event::Message { topic, payload } => self.read(&payload).unwrap_or_else(|e| {
+                Some(Sighting::Trouble(format!("a message under {topic} was not taken: {e}")))
+            }),
+        }
+    }
+
+    fn read(&mut self, message: &[u8]) -> Result<Option<Sighting>, RosterError> {
+        let envelope = Envelope::parse(message)?;
+        let kind = envelope.header().kind;
+        if kind == Kind::Roster {
+            return self.read_roster(message);
+        }
+        if kind == Kind::Invitation {
+            let _: Invitation = envelope.open(&self.registrar, &Digest::NONE)?;
+            return Ok(Some(Sighting::Invited));
+        }
+        let roster = self.roster.as_ref().ok_or(Rejection::Epoch)?;
+        let sighting = match kind {
+            Kind::Outcome => Sighting::Result(roster.open_from_collector(&envelope)?),
+            Kind::Status => Sighting::Status(roster.open_from_collector(&envelope)?),
+            Kind::Refusal => {
+                let (holder, refusal): (_, Refusal) = roster.open_from_member(&envelope)?;
+                Sighting::Refused(holder, refusal.reason)
+            }
+            _ => return Err(Rejection::Kind.into()),
+        };
+        Ok(Some(sighting))
+    }
+
+    /// The first roster opens the epoch; the broker repeats it.
+    fn read_roster(&mut self, message: &[u8]) -> Result<Option<Sighting>, RosterError> {
+        let roster = AcceptedRoster::open(message, &self.region, &self.registrar)?;
+        if self.roster.is_some() {
+            return Ok(None);
+        }
+        let body = Box::new(roster.body().clone());
+        self.roster = Some(roster);
+        Ok(Some(Sighting::Opened(body)))
+    }
+}
+
+fn subscriptions(household: &Household) -> Vec<String> {
+    let of_collector = [
+        CollectorTopic::Keygen,
+        CollectorTopic::Roster,
+        CollectorTopic::Result,
+        CollectorTopic::Status,
+    ];
+    let of_collector = of_collector.iter().map(|t| topic::of_collector(&household.region, t));
+    let meters = household.agents.iter().map(|agent| &agent.meter);
+    let refusals = meters.map(|m| topic::of_meter(&household.region, m, MeterTopic::Refusal));
+    of_collector.chain(refusals).collect()
+}

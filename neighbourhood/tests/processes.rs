@@ -1,0 +1,159 @@
+//! Parties as processes: one collector for several regions, brokers that go
+//! and come back, restarts, and clean ends.
+
+mod rig;
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+use protocol::topic;
+use rig::{Broker, Rig, Watch, agent, count, results};
+use rustix::process::Signal;
+
+/// Meter `i` reads 10^i Wh in every slot: a sum shows who is in it.
+fn readings(dir: &tempfile::TempDir) -> PathBuf {
+    let rows = (0..600).map(|slot| format!("{slot},1,10,100\n"));
+    let file = dir.path().join("readings.csv");
+    std::fs::write(&file, format!("slot,a,b,c\n{}", rows.collect::<String>())).unwrap();
+    file
+}
+
+fn sums_are_right(seen: &[(String, Vec<u8>)], region: &str) -> bool {
+    let one = |result: &serde_json::Value| {
+        let slots = result["slots"].as_u64().unwrap();
+        match result["subject"]["meter"].as_str() {
+            Some(meter) => 10_u64.pow(meter["m-".len()..].parse().unwrap()) * slots,
+            None => 111,
+        }
+    };
+    results(seen, region).iter().all(|result| result["sum_wh"] == one(result))
+}
+
+/// Whether Debian's mosquitto is there; it must be in continuous integration.
+fn has_mosquitto(test: &str) -> bool {
+    let there = std::process::Command::new("mosquitto").arg("-h").output().is_ok();
+    let ci = std::env::var_os("CI").is_some_and(|ci| ci == "true");
+    assert!(there || !ci, "{test} needs mosquitto");
+    if !there {
+        use std::io::Write as _;
+        writeln!(std::io::stderr(), "SKIPPED {test}: no mosquitto").ok();
+    }
+    there
+}
+
+#[tokio::test]
+async fn one_collector_serves_two_regions() {
+    let dir = tempfile::tempdir().unwrap();
+    let regions = ["north", "south"];
+    let mut rig = Rig::new(&regions, Broker::Embedded, &readings(&dir));
+    let mut watch = Watch::on(rig.port, &regions);
+    rig.start_all(&regions);
+    let both = |seen: &[(String, Vec<u8>)], subject, least| {
+        regions.iter().all(|region| count(seen, region, subject) >= least)
+    };
+    watch.until("bills of both regions", |seen| both(seen, "meter", 3)).await;
+    assert!(both(&watch.seen, "region", 4));
+    assert!(regions.iter().all(|region| sums_are_right(&watch.seen, region)));
+}
+
+#[tokio::test]
+async fn every_party_ends_cleanly_on_sigterm_and_on_sigint() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig = Rig::new(&["north"], Broker::Embedded, &readings(&dir));
+    let mut watch = Watch::on(rig.port, &["north"]);
+    rig.start_all(&["north"]);
+    watch.until("a region sum", |seen| count(seen, "north", "region") > 0).await;
+    for (at, name) in rig.names().iter().rev().enumerate() {
+        let signal = if at % 2 == 0 { Signal::TERM } else { Signal::INT };
+        assert!(rig.end(name, signal).success(), "{name}: {}", rig.logs());
+    }
+}
+
+#[tokio::test]
+async fn a_restarted_agent_is_the_same_member_and_its_files_are_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig = Rig::new(&["north"], Broker::Embedded, &readings(&dir));
+    let mut watch = Watch::on(rig.port, &["north"]);
+    rig.start_all(&["north"]);
+    watch.until("a region sum", |seen| count(seen, "north", "region") > 0).await;
+    let identity = rig.identity("north", 1);
+    rig.end(&agent("north", 1), Signal::KILL);
+    let before = count(&watch.seen, "north", "region");
+    rig.start("agent", &agent("north", 1));
+    watch.until("sums after it", |seen| count(seen, "north", "region") >= before + 4).await;
+    watch.until("a bill after it", |seen| count(seen, "north", "meter") >= 3).await;
+    assert_eq!(rig.identity("north", 1), identity);
+    for file in ["identity.key", "epoch.key", "roster.cose"] {
+        let file = rig.path(&agent("north", 1)).join(file);
+        let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{}", file.display());
+    }
+    assert!(sums_are_right(&watch.seen, "north"));
+}
+
+#[tokio::test]
+async fn a_restarted_collector_goes_on_with_its_epoch() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig = Rig::new(&["north"], Broker::Embedded, &readings(&dir));
+    let mut watch = Watch::on(rig.port, &["north"]);
+    rig.start_all(&["north"]);
+    watch.until("a region sum", |seen| count(seen, "north", "region") > 0).await;
+    rig.end("collector", Signal::KILL);
+    let before = watch.seen.len();
+    rig.start("collector", "collector");
+    watch.until("sums after it", |seen| count(&seen[before..], "north", "region") >= 5).await;
+    watch.until("bills after it", |seen| count(&seen[before..], "north", "meter") >= 3).await;
+    assert!(sums_are_right(&watch.seen, "north"));
+    assert!(results(&watch.seen, "north").iter().all(|result| result["epoch"] == 1));
+}
+
+#[tokio::test]
+async fn another_broker_may_go_and_come_back() {
+    if !has_mosquitto("another_broker_may_go_and_come_back") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig = Rig::new(&["north"], Broker::Mosquitto, &readings(&dir));
+    rig.start_mosquitto();
+    let mut watch = Watch::on(rig.port, &["north"]);
+    rig.start_all(&["north"]);
+    watch.until("a region sum", |seen| count(seen, "north", "region") > 0).await;
+    rig.end("mosquitto", Signal::KILL);
+    let before = watch.seen.len();
+    rig.start_mosquitto();
+    watch.until("sums after it", |seen| count(&seen[before..], "north", "region") >= 3).await;
+    watch.until("bills after it", |seen| count(&seen[before..], "north", "meter") >= 3).await;
+    assert!(sums_are_right(&watch.seen, "north"));
+}
+
+#[tokio::test]
+async fn garbage_on_every_topic_is_counted_and_stops_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig = Rig::new(&["north"], Broker::Embedded, &readings(&dir));
+    let mut watch = Watch::on(rig.port, &["north"]);
+    rig.start_all(&["north"]);
+    watch.until("a region sum", |seen| count(seen, "north", "region") > 0).await;
+    let region = rig::region_id("north");
+    let meter = "m-0".parse().unwrap();
+    let mut topics = topic::meter_subscriptions(&region, &meter);
+    topics.extend(
+        topic::collector_subscriptions(&region).iter().map(|topic| topic.replace('+', "m-0")),
+    );
+    for topic in &topics {
+        for garbage in [&b""[..], b"garbage", &[0x9f; 10_000], &[0xff; 500_000]] {
+            watch.sender.publish(topic.as_str(), garbage.to_vec(), false).await.unwrap();
+        }
+    }
+    let before = count(&watch.seen, "north", "region");
+    watch.until("sums after it", |seen| count(seen, "north", "region") >= before + 3).await;
+    watch.until("bills after it", |seen| count(seen, "north", "meter") >= 3).await;
+    assert!(sums_are_right(&watch.seen, "north"));
+    for party in ["collector", "north-m-0"] {
+        let log = rig.log(party);
+        assert!(
+            log.contains("is no COSE_Sign1") || log.contains("no COSE_Sign1"),
+            "{party}: {log}"
+        );
+        assert!(log.contains("reason=\"malformed\""), "{party}: {log}");
+    }
+}

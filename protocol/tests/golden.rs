@@ -1,0 +1,340 @@
+//! One message of each kind, byte for byte. The texts in `golden/` are what is
+//! on the wire, split field by field; a change of any of them is a change of
+//! the wire format and needs another version.
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that fails says so"
+)]
+
+#[path = "common/annotated.rs"]
+mod annotated;
+#[allow(dead_code, reason = "each file of tests needs a part of it")]
+mod common;
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+use aggregation::elgamal::Secret;
+use aggregation::{Canonical, Context, DeviceSecret, ElGamal, Participant, Scheme as _};
+use annotated::{annotate, bytes_of};
+use common::founding::{EPOCH, first_slot, invitation};
+use common::region::{IMPORT, messages, region_request};
+use common::{
+    both_registers, collector_identity, meter_id, meter_identity, parameters, region_id, registrar,
+    rng,
+};
+use protocol::envelope::{Envelope, Message, seal};
+use protocol::id::{Digest, Epoch, MeterId, Sender};
+use protocol::identity::Identity;
+use protocol::keygen;
+use protocol::message::{
+    Claim, Contribution, KeyPart, Kind, Outcome, Phase, Receipt, Refusal, Roster, Share, State,
+    Status, Subject, Target,
+};
+use protocol::roster::{AcceptedRoster, Member};
+use protocol::slot::Window;
+use protocol::statement::Place;
+use serde_bytes::ByteBuf;
+
+const MEMBERS: usize = 4;
+
+const PARAMETERS: [&str; 13] = [
+    "parameters",
+    "scheme",
+    "threshold",
+    "min_contributors",
+    "max_corrupted",
+    "min_slots",
+    "slot_seconds",
+    "window_slots",
+    "grace_s",
+    "deadline_s",
+    "max_wh_per_slot",
+    "registers",
+    "register",
+];
+
+/// A region with keys that depend on nothing but seeds.
+struct Street {
+    roster: AcceptedRoster<ElGamal>,
+    signed: Vec<u8>,
+    secrets: Vec<Secret>,
+    parts: Vec<ByteBuf>,
+    invited: Place,
+}
+
+impl Street {
+    fn new() -> Self {
+        let invitation = invitation(MEMBERS, parameters::<ElGamal>());
+        let binding = keygen::digest(&region_id(), EPOCH, &invitation);
+        let invited = Place { region: region_id(), epoch: EPOCH, binding };
+        let mut rng = rng(1);
+        let mut draw = |at| ElGamal::key_part(Context(&invited.key_part(&meter_id(at))), &mut rng);
+        let (secrets, parts): (Vec<_>, Vec<_>) = (0..MEMBERS).map(&mut draw).unzip();
+        let group_key = ByteBuf::from(ElGamal::group(&parts).unwrap().group_key());
+        let parts: Vec<_> = parts.iter().map(|part| ByteBuf::from(part.to_bytes())).collect();
+        let member = |(at, part): (usize, &ByteBuf)| Member {
+            meter: meter_id(at),
+            key: meter_identity(at).key(),
+            part: part.clone(),
+        };
+        let body = Roster {
+            previous: invitation.previous,
+            invitation: binding,
+            collector: invitation.collector,
+            first_slot: first_slot(),
+            end_slot: first_slot().plus(8),
+            parameters: invitation.parameters,
+            group_key,
+            members: parts.iter().enumerate().map(member).collect(),
+        };
+        let signed = registrar().sign(&region_id(), EPOCH, &body);
+        let roster = AcceptedRoster::open(&signed, &region_id(), &registrar().key()).unwrap();
+        Self { roster, signed, secrets, parts, invited }
+    }
+
+    /// A contribution of 417 Wh, with what was retained of it.
+    fn contribution(
+        &self,
+        at: usize,
+    ) -> (Contribution, <ElGamal as aggregation::Scheme>::Retained) {
+        let (slot, device) = (first_slot(), DeviceSecret::new([9; 32]));
+        let statement = self.roster.place().contribution(&meter_id(at), slot, IMPORT);
+        let scheme = self.roster.scheme();
+        let made = scheme.contribute(&device, 417, Context(&statement), &mut rng(2));
+        let registers = BTreeMap::from([(IMPORT, ByteBuf::from(made.0.to_bytes()))]);
+        (Contribution { slot, registers }, made.1)
+    }
+
+    fn by_meter<M: Message>(&self, body: &M) -> Vec<u8> {
+        let place = (&region_id(), EPOCH, Sender::Meter(meter_id(0)));
+        seal(&meter_identity(0), place, self.roster.digest(), body)
+    }
+
+    fn by_collector<M: Message>(&self, body: &M) -> Vec<u8> {
+        let place = (&region_id(), EPOCH, Sender::Collector);
+        seal(&collector_identity(), place, self.roster.digest(), body)
+    }
+}
+
+/// Compares a message with its golden text, and reads it back.
+fn check<M: Message + Debug + PartialEq>(
+    message: &[u8],
+    (signer, binding): (&Identity, &Digest),
+    body: &M,
+    names: &[&'static str],
+) {
+    let file = M::KIND.as_str().replace(' ', "-");
+    let path = format!("{}/tests/golden/{file}.hex", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(annotate(message, names), text, "{path}");
+    assert_eq!(bytes_of(&text), message);
+    let envelope = Envelope::parse(&bytes_of(&text)).unwrap();
+    assert_eq!(envelope.header().kind, M::KIND);
+    assert_eq!(&envelope.open::<M>(&signer.key(), binding).unwrap(), body);
+}
+
+fn meters(range: std::ops::Range<usize>) -> Vec<MeterId> {
+    range.map(meter_id).collect()
+}
+
+fn registrar_identity() -> Identity {
+    Identity::from_seed(&common::REGISTRAR_SEED)
+}
+
+#[test]
+fn an_invitation_is_written_as_before() {
+    let body = invitation(MEMBERS, parameters::<ElGamal>());
+    let message = registrar().invite(&region_id(), EPOCH, &body);
+    let member = ["member", "meter", "key"].repeat(MEMBERS);
+    let names = [&["previous", "collector"], &PARAMETERS[..], &["members"], &member].concat();
+    check(&message, (&registrar_identity(), &Digest::NONE), &body, &names);
+}
+
+#[test]
+fn a_key_part_is_written_as_before() {
+    let street = Street::new();
+    let body = KeyPart { part: street.parts[0].clone() };
+    let place = (&region_id(), EPOCH, Sender::Meter(meter_id(0)));
+    let message = seal(&meter_identity(0), place, &street.invited.binding, &body);
+    check(&message, (&meter_identity(0), &street.invited.binding), &body, &["part: Y, A, z"]);
+}
+
+#[test]
+fn a_roster_is_written_as_before() {
+    let street = Street::new();
+    let member = ["member", "meter", "key", "part: Y, A, z"].repeat(MEMBERS);
+    let head = ["previous", "invitation", "collector", "first_slot", "end_slot"];
+    let names = [&head[..], &PARAMETERS, &["group_key", "members"], &member].concat();
+    let body = street.roster.body();
+    check(&street.signed, (&registrar_identity(), &Digest::NONE), body, &names);
+}
+
+#[test]
+fn a_contribution_is_written_as_before() {
+    let street = Street::new();
+    let body = street.contribution(0).0;
+    let message = street.by_meter(&body);
+    let signed = (&meter_identity(0), street.roster.digest());
+    check(&message, signed, &body, &["slot", "registers"]);
+}
+
+#[test]
+fn a_receipt_is_written_as_before() {
+    let street = Street::new();
+    let contribution = street.by_meter(&street.contribution(0).0);
+    let body = Receipt {
+        meter: meter_id(0),
+        slot: first_slot(),
+        on_time: true,
+        contribution: Digest::of("contribution", &contribution),
+    };
+    let message = street.by_collector(&body);
+    check(&message, (&collector_identity(), street.roster.digest()), &body, &[]);
+}
+
+#[test]
+fn a_request_is_written_as_before() {
+    let street = Street::new();
+    let body = region_request(first_slot(), &[street.by_meter(&street.contribution(0).0)]);
+    let message = street.by_collector(&body);
+    let names = ["slot", "contributions", "the whole message"];
+    check(&message, (&collector_identity(), street.roster.digest()), &body, &names);
+}
+
+#[test]
+fn a_share_is_written_as_before() {
+    let street = Street::new();
+    let scheme = street.roster.scheme();
+    let (contribution, _) = street.contribution(0);
+    let hidden = Canonical::from_bytes(&contribution.registers[&IMPORT]).unwrap();
+    let mut sum = aggregation::elgamal::Aggregate::default();
+    scheme.fold(&mut sum, &hidden);
+    let request = Digest::of("request", b"golden");
+    let statement = street.roster.place().share(&meter_id(0), &request);
+    let (of, secret) = (Participant(0), &street.secrets[0]);
+    let asked = scheme.request(&[sum], of);
+    let context = Context(&statement);
+    let response = scheme.respond(secret, of, &asked, context, &mut rng(3)).unwrap();
+    let body = Share { request, response: ByteBuf::from(response.to_bytes()) };
+    let message = street.by_meter(&body);
+    let signed = (&meter_identity(0), street.roster.digest());
+    check(&message, signed, &body, &["request", "response: D, e, z"]);
+}
+
+#[test]
+fn a_claim_is_written_as_before() {
+    let street = Street::new();
+    let (_, retained) = street.contribution(0);
+    let (window, slots) = (Window(0), [0, 2, 3].into_iter().collect());
+    let statement = street.roster.place().claim(&meter_id(0), window, &slots, IMPORT);
+    let scheme = street.roster.scheme();
+    let sum = scheme.claim(&[&retained], Context(&statement), &mut rng(4)).unwrap();
+    let registers = BTreeMap::from([(IMPORT, ByteBuf::from(sum.to_bytes()))]);
+    let body = Claim { window, slots, registers };
+    let message = street.by_meter(&body);
+    let signed = (&meter_identity(0), street.roster.digest());
+    check(&message, signed, &body, &["window", "slots", "registers"]);
+}
+
+#[test]
+fn a_refusal_is_written_as_before() {
+    let street = Street::new();
+    let body = Refusal {
+        request: Digest::of("request", b"second"),
+        reason: "answered".to_owned(),
+        answered: Some(Digest::of("request", b"golden")),
+    };
+    let message = street.by_meter(&body);
+    check(&message, (&meter_identity(0), street.roster.digest()), &body, &[]);
+}
+
+#[test]
+fn a_result_is_written_as_before() {
+    let street = Street::new();
+    let body = Outcome {
+        subject: Subject::Region(region_id()),
+        register: IMPORT,
+        first_slot: first_slot(),
+        slots: 1,
+        sum_wh: 1_251,
+        contributors: meters(0..3),
+        uncounted: meters(3..4),
+        uncounted_slots: vec![],
+    };
+    let message = street.by_collector(&body);
+    let signed = (&collector_identity(), street.roster.digest());
+    check(&message, signed, &body, &["contributor", "contributor", "contributor", "uncounted"]);
+}
+
+#[test]
+fn a_status_is_written_as_before() {
+    let street = Street::new();
+    let body = Status {
+        target: Target::Bill(Window(0)),
+        phase: Phase::Abandoned("1 holders did not help in time".to_owned()),
+        counted: meters(0..2),
+        uncounted: meters(2..4),
+        waiting_for: meters(3..4),
+        culprits: vec![],
+    };
+    let message = street.by_collector(&body);
+    let names = ["counted", "counted", "uncounted", "uncounted", "waiting for"];
+    check(&message, (&collector_identity(), street.roster.digest()), &body, &names);
+}
+
+#[test]
+fn a_state_is_written_as_before() {
+    let street = Street::new();
+    let body = State {
+        version: "0.1.0".to_owned(),
+        source: "simulated".to_owned(),
+        uptime_s: Some(86_400),
+        load_1m_milli: Some(120),
+        memory_used_bytes: Some(1 << 30),
+        agent_memory_bytes: None,
+        disk_free_bytes: Some(1 << 34),
+        temperature_c: Some(-4),
+        member_of: Some(1),
+        counters: BTreeMap::from([("refused".to_owned(), 2)]),
+    };
+    let message = street.by_meter(&body);
+    check(&message, (&meter_identity(0), street.roster.digest()), &body, &[]);
+}
+
+#[test]
+fn every_kind_has_a_golden_message() {
+    let directory = format!("{}/tests/golden", env!("CARGO_MANIFEST_DIR"));
+    let files = std::fs::read_dir(directory).unwrap();
+    assert_eq!(files.count(), Kind::ALL.len());
+    let numbers: Vec<_> = Kind::ALL.iter().map(|kind| u8::from(*kind)).collect();
+    assert_eq!(numbers, (1..=12).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_contribution_of_one_register_takes_241_bytes() {
+    let street = Street::new();
+    let message = street.by_meter(&street.contribution(0).0);
+    assert_eq!((meter_id(0).as_str().len(), region_id().as_str().len()), (8, 8));
+    assert!((1 << 16..1 << 32).contains(&first_slot().0));
+    assert_eq!(message.len(), 241);
+}
+
+#[test]
+fn a_contribution_takes_at_most_256_bytes_in_any_epoch() {
+    let street = Street::new();
+    let body = street.contribution(0).0;
+    let place = (&region_id(), Epoch(u32::MAX), Sender::Meter(meter_id(0)));
+    let message = seal(&meter_identity(0), place, street.roster.digest(), &body);
+    assert_eq!(message.len(), 245);
+}
+
+#[test]
+fn a_contribution_of_two_registers_takes_373_bytes() {
+    let mut street = common::region::Region::<ElGamal>::open_with(4, both_registers::<ElGamal>());
+    let slot = street.end_slot(0);
+    let played = street.play_all(slot, 0..1);
+    assert_eq!(messages(&played)[0].len(), 373);
+}
