@@ -149,6 +149,12 @@ impl Settings {
         self
     }
 
+    /// Where clients on this machine reach it.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.listen
+    }
+
     /// The port to listen on.
     #[must_use]
     pub fn port(&self) -> u16 {

@@ -54,7 +54,7 @@ async fn start_broker(config: &Config) -> anyhow::Result<(link::Address, Option<
     if let Some(port) = config.broker.port {
         settings = settings.with_port(port.get());
     }
-    let address = format!("mqtt://127.0.0.1:{}", settings.port()).parse()?;
+    let address = format!("mqtt://{}", settings.address()).parse()?;
     Ok((address, Some(Broker::start(settings).await?)))
 }
 
@@ -94,7 +94,12 @@ fn take(event: link::Event, regions: &BTreeMap<RegionId, Region>) {
                 hand_over(region, Input::Connected);
             }
         }
-        link::Event::Disconnected { reason } => tracing::warn!("no broker: {reason}"),
+        link::Event::Disconnected { reason } => {
+            tracing::warn!("no broker: {reason}");
+            for region in regions.values() {
+                hand_over(region, Input::Disconnected);
+            }
+        }
         link::Event::Refused { filter } => {
             tracing::error!("the broker refuses the subscription to {filter}");
         }

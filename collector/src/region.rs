@@ -27,6 +27,8 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 pub(crate) enum Input {
     /// The link to the broker is up.
     Connected,
+    /// The link to the broker is down.
+    Disconnected,
     /// A message of one of the region's meters.
     Message(Vec<u8>),
 }
@@ -86,6 +88,7 @@ impl Runner {
             let due = self.machine.poll_timeout().map_or(LONGEST_SLEEP, clock::until);
             match inbox.recv_timeout(due.min(LONGEST_SLEEP)) {
                 Ok(Input::Connected) => self.machine.handle_connected(clock::now()),
+                Ok(Input::Disconnected) => self.machine.handle_disconnected(clock::now()),
                 Ok(Input::Message(message)) => self.machine.handle_message(&message, clock::now()),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return self.empty_outputs(),

@@ -79,8 +79,8 @@ fn a_party_that_ends_early_ends_the_run() {
     let run = Neighbourhood::start(&["--meters", "3", "--slots", "20", "--slot-seconds", "1"]);
     run.next();
     run.next();
-    // The collector, and then the agents.
-    run.kill(Some(2));
+    // The collector, `m-01`, `m-02`.
+    common::kill(run.parties()[2]);
     let (events, status, said) = run.end();
     assert!(said.contains("m-02 has ended early") && said.contains("end of its log"), "{said}");
     assert!(of(&events, "summary")[0]["missing"].as_u64() > Some(0), "{events:?}");
@@ -92,10 +92,12 @@ fn the_broker_dies_with_a_demonstration_that_is_killed() {
     let run = Neighbourhood::start(&["--meters", "3", "--slots", "20", "--slot-seconds", "1"]);
     let port = u16::try_from(run.next()["port"].as_u64().unwrap()).unwrap();
     let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
-    run.kill(None);
+    let collector = run.parties()[0];
+    assert!(common::is_alive(collector));
+    run.kill();
     // The broker's end closes it; so would its patience with a silent client.
     connection.read_to_end(&mut Vec::new()).ok();
-    assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err());
+    assert!(!common::is_alive(collector));
 }
 
 #[test]

@@ -38,9 +38,15 @@ pub struct Terms {
 }
 
 impl Terms {
+    fn epoch_slots(&self) -> u64 {
+        u64::from(self.epoch_windows) * u64::from(self.parameters.window_slots.get())
+    }
+
     fn agree_with<S: Scheme>(&self, roster: &AcceptedRoster<S>) -> bool {
         let members = roster.body().members.iter().map(|member| (&member.meter, &member.key));
+        let slots = roster.body().end_slot.since(roster.body().first_slot);
         self.parameters == *roster.parameters()
+            && slots == Some(self.epoch_slots())
             && members.eq(self.members.iter().map(|invited| (&invited.meter, &invited.key)))
     }
 }
@@ -170,7 +176,7 @@ impl<S: Scheme> Collector<S> {
                 book.handle_contribution(core, &envelope, message, now)
             }
             (Stage::Open(book), Kind::Claim) => book.handle_claim(core, &envelope, message, now),
-            (Stage::Open(book), Kind::Share) => book.handle_share(core, &envelope),
+            (Stage::Open(book), Kind::Share) => book.handle_share(core, &envelope, now),
             (Stage::Open(book), Kind::Refusal) => book.handle_refusal(core, &envelope),
             (Stage::Open(_), _) => Err(Rejection::Kind.into()),
         };
@@ -184,10 +190,14 @@ impl<S: Scheme> Collector<S> {
     pub fn handle_connected(&mut self, now: Timestamp) {
         match &mut self.stage {
             Stage::Gathering(ceremony, retry) => invite(&mut self.core, ceremony, retry, now),
-            Stage::Open(book) => {
-                book.publish_roster(&mut self.core);
-                book.publish_requests(&mut self.core, now);
-            }
+            Stage::Open(book) => book.handle_connected(&mut self.core, now),
+        }
+    }
+
+    /// Notes that the connection is gone, with what was on its way.
+    pub fn handle_disconnected(&mut self, now: Timestamp) {
+        if let Stage::Open(book) = &mut self.stage {
+            book.handle_disconnected(now);
         }
     }
 
@@ -231,8 +241,7 @@ impl<S: Scheme> Collector<S> {
         let terms = &self.core.terms;
         let parameters = &terms.parameters;
         let first_slot = slot_at(parameters.slot_seconds, now).plus(1);
-        let slots = u64::from(terms.epoch_windows) * u64::from(parameters.window_slots.get());
-        let roster = match ceremony.roster(first_slot, first_slot.plus(slots)) {
+        let roster = match ceremony.roster(first_slot, first_slot.plus(terms.epoch_slots())) {
             None => return,
             Some(Ok(roster)) => roster,
             // Honest parts do not cancel out: draw new ones.

@@ -94,7 +94,6 @@ impl Parameters {
         within("window_slots", slots, 2..=35_136)?;
         within("min_slots", u32::from(self.min_slots), 2..=slots)?;
         within("min_contributors", self.min_contributors, 2..=u16::MAX)?;
-        within("min_contributors + max_corrupted", needed, 2..=members)?;
         within("members", members, needed..=self.members_max())?;
         within("grace_s", self.grace_s, 0..=86_400)?;
         within("deadline_s", self.deadline_s, 1..=31_622_400)?;

@@ -12,6 +12,7 @@ use crate::message::{Outcome, Phase, Request, Share, Status, Subject, Target};
 use crate::reading::Register;
 use crate::release;
 use crate::roster::AcceptedRoster;
+use crate::slot::Timestamp;
 
 /// What became of an entry that was offered to a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +48,7 @@ struct Requested<S: Scheme> {
 enum State<S: Scheme> {
     Collecting,
     Requesting(Requested<S>),
-    Combined,
+    Combined { at: Timestamp, outcomes: Vec<Outcome> },
     Abandoned { reason: String, committed: bool, waiting_for: Vec<MeterId>, culprits: Vec<MeterId> },
 }
 
@@ -104,9 +105,9 @@ impl<S: Scheme> Round<S> {
     #[must_use]
     pub fn counted(&self, meter: &MeterId) -> Option<&Entry<S>> {
         match self.state {
-            State::Requesting(_) | State::Combined | State::Abandoned { committed: true, .. } => {
-                self.entries.get(meter)
-            }
+            State::Requesting(_)
+            | State::Combined { .. }
+            | State::Abandoned { committed: true, .. } => self.entries.get(meter),
             State::Collecting | State::Abandoned { committed: false, .. } => None,
         }
     }
@@ -188,7 +189,8 @@ impl<S: Scheme> Round<S> {
         roster: &AcceptedRoster<S>,
         decoder: &S::Decoder,
         forecast: impl Fn(&Subject, Register) -> u64,
-    ) -> Option<Result<Vec<Outcome>, CombineError>> {
+        now: Timestamp,
+    ) -> Option<Result<(), CombineError>> {
         let State::Requesting(requested) = &self.state else { return None };
         let sums: Vec<_> = requested
             .sums
@@ -203,10 +205,19 @@ impl<S: Scheme> Round<S> {
             Err(error) => return Some(Err(error)),
             Ok(values) => values,
         };
-        let outcomes = requested.sums.iter().zip(values);
-        let outcomes = outcomes.map(|(sum, value)| self.outcome(roster, sum, value)).collect();
-        self.state = State::Combined;
-        Some(Ok(outcomes))
+        let opened = requested.sums.iter().zip(values);
+        let outcomes = opened.map(|(sum, value)| self.outcome(roster, sum, value)).collect();
+        self.state = State::Combined { at: now, outcomes };
+        Some(Ok(()))
+    }
+
+    /// The sums, if they were opened at `since` or later.
+    #[must_use]
+    pub fn outcomes(&self, since: Timestamp) -> &[Outcome] {
+        match &self.state {
+            State::Combined { at, outcomes } if *at >= since => outcomes,
+            _ => &[],
+        }
     }
 
     fn outcome(&self, roster: &AcceptedRoster<S>, sum: &Sum<S>, sum_wh: u64) -> Outcome {
@@ -269,7 +280,7 @@ impl<S: Scheme> Round<S> {
                 let culprits = requested.culprits.iter().cloned().collect();
                 (Phase::Requesting, self.waiting_for(roster), culprits)
             }
-            State::Combined => (Phase::Combined, Vec::new(), Vec::new()),
+            State::Combined { .. } => (Phase::Combined, Vec::new(), Vec::new()),
             State::Abandoned { reason, waiting_for, culprits, .. } => {
                 (Phase::Abandoned(reason.clone()), waiting_for.clone(), culprits.clone())
             }

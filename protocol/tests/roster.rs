@@ -295,7 +295,7 @@ fn a_meter_refuses_parameters_outside_their_ranges() {
     assert_eq!(key(&|given| given.window_slots = seconds(1)), "window_slots");
     assert_eq!(key(&|given| given.window_slots = seconds(35_137)), "window_slots");
     assert_eq!(key(&|given| given.min_contributors = 1), "min_contributors");
-    let both = "min_contributors + max_corrupted";
+    let both = "members";
     assert_eq!(key(&|given| given.min_contributors = 5), both);
     assert_eq!(key(&|given| given.max_corrupted = u16::MAX), both);
     assert_eq!(key(&|given| given.min_slots = 1), "min_slots");
@@ -321,7 +321,8 @@ fn a_meter_that_is_a_member_keeps_its_roster() {
     assert!(matches!(street.offer(&honest), Event::Joined { .. }));
     street.roster.end_slot = street.roster.end_slot.plus(16);
     let fork = street.signed();
-    street.meters[0].handle_message(&fork, START);
+    street.meters[0].handle_message(&honest, START);
     assert!(drain(&mut street.meters[0]).is_empty());
+    assert!(matches!(street.offer(&fork), Event::SecondRoster { .. }));
     assert_eq!(street.meters[0].grid().unwrap().origin, first_slot());
 }

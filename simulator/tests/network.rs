@@ -29,12 +29,15 @@ fn what_is_lost_repeated_and_reordered_completes_all_the_same() {
 
 #[test]
 fn whatever_the_network_does_nothing_false_is_published_and_no_round_ends_in_silence() {
-    for seed in 11..=12 {
+    let (mut opened, mut abandoned) = (0, 0);
+    for seed in 11..=14 {
         let (world, grid) = open(plan_with(seed, Faults::severe()));
         let report = world.run().unwrap();
         assert_eq!(unspoken(&report, &grid), [], "seed {seed}");
-        assert!(summed(&report, &grid).len() > 20 && !report.abandoned.is_empty(), "seed {seed}");
+        opened += summed(&report, &grid).len();
+        abandoned += report.abandoned.len();
     }
+    assert!(opened > 80 && abandoned > 0, "opened {opened}, abandoned {abandoned}");
 }
 
 #[test]

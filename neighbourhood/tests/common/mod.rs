@@ -48,16 +48,16 @@ impl Neighbourhood {
         kill_process(Pid::from_child(&self.child), Signal::INT).unwrap();
     }
 
-    /// Kills a process of the run: itself, or one of its parties by the place
-    /// at which they were started.
-    pub(crate) fn kill(&self, party: Option<usize>) {
+    /// The processes of the parties: the collector's, then the agents'.
+    pub(crate) fn parties(&self) -> Vec<i32> {
         let own = self.child.id();
-        let parties = format!("/proc/{own}/task/{own}/children");
-        let parties = std::fs::read_to_string(parties).unwrap();
-        let parties: Vec<i32> = parties.split_whitespace().map(|id| id.parse().unwrap()).collect();
-        let of_party = |place: usize| Pid::from_raw(parties[place]).unwrap();
-        let victim = party.map_or(Pid::from_child(&self.child), of_party);
-        kill_process(victim, Signal::KILL).unwrap();
+        let parties = std::fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap();
+        parties.split_whitespace().map(|id| id.parse().unwrap()).collect()
+    }
+
+    /// Kills the demonstration itself.
+    pub(crate) fn kill(&self) {
+        kill(Pid::from_child(&self.child).as_raw_pid());
     }
 
     /// Waits for the end: the events not read yet, the exit status, and what
@@ -85,6 +85,17 @@ impl Drop for Neighbourhood {
         // Both fail only for a process that has ended.
         self.child.kill().and_then(|()| self.child.wait()).ok();
     }
+}
+
+/// Kills one process of a run.
+pub(crate) fn kill(process: i32) {
+    kill_process(Pid::from_raw(process).unwrap(), Signal::KILL).unwrap();
+}
+
+/// Whether a process still has memory of its own; one that has ended has none,
+/// even before anybody has waited for it.
+pub(crate) fn is_alive(process: i32) -> bool {
+    std::fs::read(format!("/proc/{process}/cmdline")).is_ok_and(|line| !line.is_empty())
 }
 
 fn lines_of(stdout: ChildStdout) -> Receiver<String> {

@@ -1,4 +1,6 @@
-//! The rounds of an epoch, and what is due in them when.
+//! The rounds of an epoch: what comes in, and what is published.
+
+mod schedule;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,7 +10,7 @@ use aggregation::Scheme;
 use crate::entry::{self, Entry, EntryError};
 use crate::envelope::{Envelope, Message, Rejection, seal};
 use crate::id::{MeterId, Sender};
-use crate::message::{KeyPart, Outcome, Receipt, Refusal, Share, Subject, Target};
+use crate::message::{KeyPart, Receipt, Refusal, Share, Subject, Target};
 use crate::meter::contribution_digest;
 use crate::output::Event;
 use crate::reading::Register;
@@ -22,6 +24,12 @@ use super::Core;
 /// How far a member's clock may run ahead of the collector's.
 const CLOCK_AHEAD: Duration = Duration::from_secs(2);
 
+/// How long a connection may be dead before anyone notices.
+const UNNOTICED: Duration = Duration::from_mins(1);
+
+/// Later than any instant.
+const NEVER: Timestamp = Timestamp(u64::MAX);
+
 pub(super) struct Book<S: Scheme> {
     roster: AcceptedRoster<S>,
     signed_roster: Vec<u8>,
@@ -31,6 +39,8 @@ pub(super) struct Book<S: Scheme> {
     /// The window whose bills are asked for next.
     next_window: Window,
     next_republish: Option<Timestamp>,
+    /// Results from then on may not have been heard.
+    unheard_since: Timestamp,
     forecasts: BTreeMap<(Subject, Register), u64>,
 }
 
@@ -39,7 +49,16 @@ impl<S: Scheme> Book<S> {
         let next_slot = roster.grid().slot_at(now).max(roster.body().first_slot);
         let next_window = roster.grid().window_of(next_slot).unwrap_or(Window(0));
         let (rounds, next_republish, forecasts) = Default::default();
-        Self { roster, signed_roster, rounds, next_slot, next_window, next_republish, forecasts }
+        Self {
+            roster,
+            signed_roster,
+            rounds,
+            next_slot,
+            next_window,
+            next_republish,
+            unheard_since: NEVER,
+            forecasts,
+        }
     }
 
     pub(super) fn publish_roster(&self, core: &mut Core<S>) {
@@ -59,6 +78,22 @@ impl<S: Scheme> Book<S> {
         let _: KeyPart = envelope.open(&member.key, &self.roster.body().invitation)?;
         self.publish_roster(core);
         Ok(())
+    }
+
+    /// Notes that what was published lately may be lost.
+    pub(super) fn handle_disconnected(&mut self, now: Timestamp) {
+        self.unheard_since = self.unheard_since.min(now - UNNOTICED);
+    }
+
+    /// Says again what may be lost, and asks for what is open.
+    pub(super) fn handle_connected(&mut self, core: &mut Core<S>, now: Timestamp) {
+        self.publish_roster(core);
+        let since = std::mem::replace(&mut self.unheard_since, NEVER);
+        let targets: Vec<_> = self.rounds.keys().copied().collect();
+        for target in targets {
+            self.publish_outcomes(core, target, since);
+        }
+        self.publish_requests(core, now);
     }
 
     /// Asks again for what is open, and says where it stands.
@@ -82,7 +117,13 @@ impl<S: Scheme> Book<S> {
         let entry = Entry::contribution(&self.roster, envelope, message)?;
         let Target::Region(slot) = entry.target else { return Err(EntryError::Outside) };
         let meter = entry.meter.clone();
-        let admission = self.admit(core, entry, self.roster.grid().start(slot.plus(1)), now)?;
+        let end = self.roster.grid().end(slot);
+        let Some(admission) = self.admit(core, entry, end, now)? else {
+            // It may have been counted before this collector started: no
+            // receipt would be true.
+            core.event(Event::Late { meter, slot });
+            return Ok(());
+        };
         match admission {
             Admission::Conflict => {
                 core.event(Event::Conflict { meter, slot });
@@ -101,14 +142,14 @@ impl<S: Scheme> Book<S> {
     }
 
     /// Checks the proofs of an entry that is not known yet, and offers it to
-    /// its round.
+    /// its round; none if nothing is known of that round.
     fn admit(
         &mut self,
         core: &mut Core<S>,
         entry: Entry<S>,
         earliest: Timestamp,
         now: Timestamp,
-    ) -> Result<Admission, EntryError> {
+    ) -> Result<Option<Admission>, EntryError> {
         if earliest > now + CLOCK_AHEAD {
             return Err(EntryError::Outside);
         }
@@ -118,11 +159,12 @@ impl<S: Scheme> Book<S> {
         {
             return Err(EntryError::Proof);
         }
-        if self.is_past(entry.target) {
-            return Ok(Admission::Late);
-        }
         let target = entry.target;
-        Ok(self.rounds.entry(target).or_insert_with(|| Round::collecting(target)).admit(entry))
+        if self.is_past(target) {
+            return Ok(None);
+        }
+        let round = self.rounds.entry(target).or_insert_with(|| Round::collecting(target));
+        Ok(Some(round.admit(entry)))
     }
 
     /// Whether a target's round was closed before, or by a collector that ran
@@ -161,11 +203,11 @@ impl<S: Scheme> Book<S> {
         }
         let end = self.roster.grid().window_end(window);
         match self.admit(core, entry, end, now)? {
-            Admission::Counted | Admission::Known => {}
-            Admission::Late => {
+            Some(Admission::Counted | Admission::Known) => {}
+            Some(Admission::Late) | None => {
                 core.event(Event::ClaimRefused { meter, window, reason: "too late" });
             }
-            Admission::Conflict => {
+            Some(Admission::Conflict) => {
                 core.event(Event::ClaimRefused { meter, window, reason: "a second claim" });
             }
         }
@@ -200,13 +242,14 @@ impl<S: Scheme> Book<S> {
         &mut self,
         core: &mut Core<S>,
         envelope: &Envelope,
+        now: Timestamp,
     ) -> Result<(), EntryError> {
         let (holder, share): (MeterId, Share) = self.roster.open_from_member(envelope)?;
         let asked = self.rounds.iter_mut().find(|(_, round)| round.asked(&share.request));
         let Some((target, round)) = asked else { return Ok(()) };
         let target = *target;
         match round.take(&self.roster, &holder, &share) {
-            Ok(()) => self.combine(core, target),
+            Ok(()) => self.combine(core, target, now),
             Err(ShareError::Bad) => core.event(Event::BadShare { holder, target }),
             Err(ShareError::NotAsked) => {}
         }
@@ -226,31 +269,33 @@ impl<S: Scheme> Book<S> {
         Ok(())
     }
 
-    fn combine(&mut self, core: &mut Core<S>, target: Target) {
+    fn combine(&mut self, core: &mut Core<S>, target: Target, now: Timestamp) {
         let Some(round) = self.rounds.get_mut(&target) else { return };
         let forecasts = &self.forecasts;
         let forecast = |subject: &Subject, register| {
             forecasts.get(&(subject.clone(), register)).copied().unwrap_or(0)
         };
         let counted = round.meters().count();
-        match round.combine(&self.roster, &core.decoder, forecast) {
+        match round.combine(&self.roster, &core.decoder, forecast, now) {
             None => {}
-            Some(Ok(outcomes)) => {
+            Some(Ok(())) => {
                 core.event(Event::Combined { target, counted });
-                for outcome in outcomes {
-                    self.publish_outcome(core, outcome);
-                }
+                self.publish_outcomes(core, target, now);
                 self.publish_status(core, target);
             }
             Some(Err(error)) => self.abandon(core, target, error.to_string()),
         }
     }
 
-    fn publish_outcome(&mut self, core: &mut Core<S>, outcome: Outcome) {
-        let message = self.seal(core, &outcome);
-        let place = (&CollectorTopic::Result, self.roster.epoch());
-        core.publish_with_view(place, message, &outcome);
-        self.forecasts.insert((outcome.subject, outcome.register), outcome.sum_wh);
+    fn publish_outcomes(&mut self, core: &mut Core<S>, target: Target, since: Timestamp) {
+        let Some(round) = self.rounds.get(&target) else { return };
+        for outcome in round.outcomes(since) {
+            let message = self.seal(core, outcome);
+            let place = (&CollectorTopic::Result, self.roster.epoch());
+            core.publish_with_view(place, message, outcome);
+            let series = (outcome.subject.clone(), outcome.register);
+            self.forecasts.insert(series, outcome.sum_wh);
+        }
     }
 
     fn publish_status(&self, core: &mut Core<S>, target: Target) {
@@ -270,124 +315,6 @@ impl<S: Scheme> Book<S> {
         round.abandon(&self.roster, reason.clone());
         core.event(Event::Abandoned { target, reason });
         self.publish_status(core, target);
-    }
-
-    pub(super) fn handle_timeout(&mut self, core: &mut Core<S>, now: Timestamp) {
-        self.close_slots(core, now);
-        self.close_windows(core, now);
-        self.abandon_overdue(core, now);
-        if self.next_republish.is_some_and(|due| due <= now) {
-            self.publish_requests(core, now);
-        }
-        self.forget(now);
-    }
-
-    pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
-        let slot = self.roster.covers(self.next_slot);
-        let slot = slot.then(|| self.roster.slot_closes(self.next_slot));
-        let last = self.roster.grid().last_slot(self.next_window);
-        let window = self.roster.covers(last).then(|| self.claims_close(self.next_window));
-        let open = self.rounds.iter().filter(|(_, round)| round.request().is_some());
-        let overdue = open.map(|(target, _)| self.deadline(*target)).min();
-        [slot, window, overdue, self.next_republish].into_iter().flatten().min()
-    }
-
-    /// Closes the rounds of slots in order: each at the end of its grace, or
-    /// as soon as every member is in.
-    fn close_slots(&mut self, core: &mut Core<S>, now: Timestamp) {
-        while self.roster.covers(self.next_slot) {
-            let (slot, target) = (self.next_slot, Target::Region(self.next_slot));
-            let complete = self.rounds.get(&target).is_some_and(|round| self.has_all(round));
-            let over = self.roster.slot_closes(slot) <= now;
-            if !(over || complete && self.roster.grid().end(slot) <= now) {
-                break;
-            }
-            self.next_slot = slot.plus(1);
-            let needed = self.roster.parameters().contributors_needed();
-            let found = self.rounds.get(&target).map_or(0, |round| round.meters().count());
-            if found < needed {
-                self.abandon(core, target, format!("{found} contributors of at least {needed}"));
-            } else {
-                self.request(core, target, now);
-            }
-        }
-    }
-
-    /// Until when claims for a window are waited for.
-    fn claims_close(&self, window: Window) -> Timestamp {
-        let last = self.roster.grid().last_slot(window);
-        self.roster.slot_closes(last) + self.roster.parameters().deadline() / 2
-    }
-
-    /// Asks for the bills of a window once everybody has claimed, or when
-    /// waiting for claims is over.
-    fn close_windows(&mut self, core: &mut Core<S>, now: Timestamp) {
-        while self.roster.covers(self.roster.grid().last_slot(self.next_window)) {
-            let (window, target) = (self.next_window, Target::Bill(self.next_window));
-            let complete = self.rounds.get(&target).is_some_and(|round| self.has_all(round));
-            let ended = self.roster.grid().window_end(window) <= now;
-            if !(complete && ended || self.claims_close(window) <= now) {
-                break;
-            }
-            self.next_window = Window(window.0 + 1);
-            if self.rounds.contains_key(&target) {
-                self.request(core, target, now);
-            } else {
-                self.abandon(core, target, "no member claimed its window".to_owned());
-            }
-        }
-    }
-
-    fn request(&mut self, core: &mut Core<S>, target: Target, now: Timestamp) {
-        let Some(mut round) = self.rounds.remove(&target) else { return };
-        round.commit(&self.roster, |request| self.seal(core, request));
-        if let Some(request) = round.request() {
-            core.publish(&CollectorTopic::Request, request.to_vec(), false);
-        }
-        self.rounds.insert(target, round);
-        self.publish_status(core, target);
-        if self.next_republish.is_none() {
-            self.schedule_republish(now);
-        }
-    }
-
-    fn schedule_republish(&mut self, now: Timestamp) {
-        let open = self.rounds.values().any(|round| round.request().is_some());
-        let span = self.roster.parameters().deadline() / 8;
-        let span = span.clamp(Duration::from_secs(1), Duration::from_mins(1));
-        self.next_republish = open.then(|| now + span);
-    }
-
-    fn deadline(&self, target: Target) -> Timestamp {
-        let last = match target {
-            Target::Region(slot) => slot,
-            Target::Bill(window) => self.roster.grid().last_slot(window),
-        };
-        self.roster.slot_closes(last) + self.roster.parameters().deadline()
-    }
-
-    fn abandon_overdue(&mut self, core: &mut Core<S>, now: Timestamp) {
-        let overdue = |(target, round): (&Target, &Round<S>)| {
-            (round.request().is_some() && self.deadline(*target) <= now).then_some(*target)
-        };
-        let overdue: Vec<_> = self.rounds.iter().filter_map(overdue).collect();
-        for target in overdue {
-            let missing = self.rounds.get(&target).and_then(|round| round.status(&self.roster));
-            let missing = missing.map_or(0, |status| status.waiting_for.len());
-            self.abandon(core, target, format!("{missing} holders did not help in time"));
-        }
-    }
-
-    /// Drops rounds that no bill can need any more.
-    fn forget(&mut self, now: Timestamp) {
-        let grid = self.roster.grid();
-        let spans = self.roster.parameters().grace() + self.roster.parameters().deadline();
-        let Some(oldest) = grid.window_of(grid.slot_at(now - spans)) else { return };
-        let first = grid.first_slot(oldest);
-        self.rounds.retain(|target, _| match target {
-            Target::Region(slot) => *slot >= first,
-            Target::Bill(window) => *window >= oldest,
-        });
     }
 
     fn seal<M: Message>(&self, core: &Core<S>, body: &M) -> Vec<u8> {

@@ -149,7 +149,10 @@ impl<S: Scheme> Membership<S> {
 
     fn after_release(&mut self, core: &mut Core, target: Target, now: Timestamp) {
         match target {
-            Target::Region(_) => self.claim_if_complete(core, now),
+            Target::Region(slot) => {
+                self.claim_again(core, slot, now);
+                self.claim_if_complete(core, now);
+            }
             Target::Bill(window) => {
                 self.claims.remove(&window);
             }
@@ -183,7 +186,16 @@ impl<S: Scheme> Membership<S> {
         let (first, last) = (grid.first_slot(self.next_claim), grid.last_slot(self.next_claim));
         let answered = (first.0..=last.0).all(|slot| self.guard.has_answered(Slot(slot)));
         if answered {
-            self.claim(core, now);
+            self.claim_next(core, now);
+        }
+    }
+
+    /// Replaces a claim that nobody was asked about yet by one that covers a
+    /// slot that was counted meanwhile.
+    fn claim_again(&mut self, core: &mut Core, slot: Slot, now: Timestamp) {
+        let window = self.roster.grid().window_of(slot);
+        if let Some(window) = window.filter(|window| self.claims.contains_key(window)) {
+            self.claim(core, window, now);
         }
     }
 
@@ -194,9 +206,13 @@ impl<S: Scheme> Membership<S> {
         self.roster.slot_closes(last) + self.roster.parameters().deadline() / 4
     }
 
-    fn claim(&mut self, core: &mut Core, now: Timestamp) {
+    fn claim_next(&mut self, core: &mut Core, now: Timestamp) {
         let window = self.next_claim;
         self.next_claim = Window(window.0 + 1);
+        self.claim(core, window, now);
+    }
+
+    fn claim(&mut self, core: &mut Core, window: Window, now: Timestamp) {
         let slots = self.guard.counted(&self.roster, window, &core.terms.meter);
         let (found, needed) = (slots.count(), self.roster.parameters().min_slots);
         let claim = if found < u32::from(needed) { None } else { self.sum_up(core, window, slots) };
@@ -246,7 +262,7 @@ impl<S: Scheme> Membership<S> {
             claim.retry.again(now, &mut core.rng);
         }
         while self.claim_due() <= now && self.covers_next_claim() {
-            self.claim(core, now);
+            self.claim_next(core, now);
         }
         self.forget(now);
     }

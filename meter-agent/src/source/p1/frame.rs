@@ -97,7 +97,7 @@ impl Framer {
             return self.begin(byte);
         }
         let Some(byte) = self.without_parity(byte) else {
-            return self.refuse(FrameError::Parity);
+            return Some(self.refuse(FrameError::Parity));
         };
         self.line_ended = matches!(byte, b'\n' | b'\r');
         match self.place {
@@ -144,7 +144,7 @@ impl Framer {
 
     fn push_to_body(&mut self, byte: u8, begins_line: bool) -> Option<Framed> {
         if self.bytes.len() == MAX_TELEGRAM {
-            return self.refuse(FrameError::TooLong);
+            return Some(self.refuse(FrameError::TooLong));
         }
         self.bytes.push(byte);
         if begins_line && byte == b'!' {
@@ -171,7 +171,7 @@ impl Framer {
 
     fn push_to_checksum(&mut self, byte: u8, mut checksum: Checksum) -> Option<Framed> {
         match char::from(byte).to_digit(16).and_then(|digit| u16::try_from(digit).ok()) {
-            _ if self.line_ended => return self.finish(checksum),
+            _ if self.line_ended => return Some(self.finish(checksum)),
             Some(digit) => {
                 checksum.value = checksum.value << 4 | digit;
                 checksum.digits += 1;
@@ -180,20 +180,20 @@ impl Framer {
             None => checksum.malformed = true,
         }
         self.place = Place::Checksum(checksum);
-        if checksum.digits == 4 { self.finish(checksum) } else { None }
+        (checksum.digits == 4).then(|| self.finish(checksum))
     }
 
-    fn finish(&mut self, checksum: Checksum) -> Option<Framed> {
+    fn finish(&mut self, checksum: Checksum) -> Framed {
         self.parity = false;
         self.place = Place::Between { lost: false };
-        Some(self.check(checksum))
+        self.check(checksum)
     }
 
-    fn refuse(&mut self, error: FrameError) -> Option<Framed> {
+    fn refuse(&mut self, error: FrameError) -> Framed {
         self.parity = false;
         self.place = Place::Between { lost: true };
         self.line_ended = false;
-        Some(Err(error))
+        Err(error)
     }
 
     fn check(&mut self, checksum: Checksum) -> Framed {
@@ -247,9 +247,9 @@ mod tests {
     /// What `bytes` are in the mode `crc`, to the end of the stream.
     fn framed(crc: Crc, bytes: &[u8]) -> Vec<Framed> {
         let mut framer = Framer::new(crc);
-        let mut framed: Vec<Framed> = bytes.iter().filter_map(|b| framer.push(*b)).collect();
-        framed.extend(framer.end());
-        framed
+        let mut telegrams: Vec<Framed> = bytes.iter().filter_map(|b| framer.push(*b)).collect();
+        telegrams.extend(framer.end());
+        telegrams
     }
 
     fn with_parity(bytes: &[u8]) -> Vec<u8> {
@@ -259,8 +259,8 @@ mod tests {
 
     const PLAIN: &[u8] = b"/KMP5 A\r\n\r\n1-0:1.8.1(00001.001*kWh)\r\n!";
 
-    fn whole() -> Framed {
-        Ok(PLAIN.to_vec())
+    fn is_whole() -> Framed {
+        Framed::Ok(PLAIN.to_vec())
     }
 
     fn with_checksum(telegram: &[u8]) -> Vec<u8> {
@@ -283,9 +283,9 @@ mod tests {
         let short = [PLAIN, b"12\r\n"].concat();
         let (checksum, none) = (FrameError::Checksum, FrameError::NoChecksum);
         for (crc, expected) in [
-            (Crc::Auto, [whole(), Err(checksum), whole(), Err(checksum)]),
-            (Crc::Require, [whole(), Err(checksum), Err(none), Err(checksum)]),
-            (Crc::Off, [whole(), whole(), whole(), whole()]),
+            (Crc::Auto, [is_whole(), Err(checksum), is_whole(), Err(checksum)]),
+            (Crc::Require, [is_whole(), Err(checksum), Err(none), Err(checksum)]),
+            (Crc::Off, [is_whole(), is_whole(), is_whole(), is_whole()]),
         ] {
             for (bytes, expected) in [&good, &wrong, &absent, &short].into_iter().zip(expected) {
                 assert_eq!(framed(crc, bytes), [expected], "{crc:?}");
@@ -299,19 +299,19 @@ mod tests {
         let mut framer = Framer::new(Crc::Require);
         let (last, rest) = bytes.strip_suffix(b"\r\n").unwrap().split_last().unwrap();
         assert!(rest.iter().all(|b| framer.push(*b).is_none()));
-        assert_eq!(framer.push(*last), Some(whole()));
+        assert_eq!(framer.push(*last), Some(is_whole()));
     }
 
     #[test]
     fn a_telegram_that_began_before_the_stream_is_cut_off() {
         let bytes = [b"8.1(00001.001*kWh)\r\n!F21E\r\n", with_checksum(PLAIN).as_slice()].concat();
-        assert_eq!(framed(Crc::Auto, &bytes), [Err(FrameError::CutOff), whole()]);
+        assert_eq!(framed(Crc::Auto, &bytes), [Err(FrameError::CutOff), is_whole()]);
     }
 
     #[test]
     fn a_telegram_that_stops_within_a_line_loses_only_itself() {
         let bytes = [&PLAIN[..20], with_checksum(PLAIN).as_slice(), PLAIN].concat();
-        assert_eq!(framed(Crc::Auto, &bytes), [Err(FrameError::CutOff), whole(), whole()]);
+        assert_eq!(framed(Crc::Auto, &bytes), [Err(FrameError::CutOff), is_whole(), is_whole()]);
     }
 
     #[test]
@@ -331,21 +331,21 @@ mod tests {
         assert!(b"\n!0000\r\n".iter().all(|b| framer.push(*b).is_none()));
         let next = with_checksum(PLAIN);
         let next: Vec<Framed> = next.iter().filter_map(|b| framer.push(*b)).collect();
-        assert_eq!(next, [whole()]);
+        assert_eq!(next, [is_whole()]);
     }
 
     #[test]
     fn parity_bits_that_a_bridge_kept_are_checked_and_removed() {
         let mut bytes = with_parity(&with_checksum(PLAIN));
-        assert_eq!(framed(Crc::Require, &bytes), [whole()]);
+        assert_eq!(framed(Crc::Require, &bytes), [is_whole()]);
         bytes[30] ^= 1;
         bytes.extend(with_checksum(PLAIN));
-        assert_eq!(framed(Crc::Auto, &bytes), [Err(FrameError::Parity), whole()]);
+        assert_eq!(framed(Crc::Auto, &bytes), [Err(FrameError::Parity), is_whole()]);
     }
 
     #[test]
     fn a_telegram_without_checksum_or_line_end_is_complete_at_the_next() {
         let bytes = [PLAIN, PLAIN].concat();
-        assert_eq!(framed(Crc::Auto, &bytes), [whole(), whole()]);
+        assert_eq!(framed(Crc::Auto, &bytes), [is_whole(), is_whole()]);
     }
 }

@@ -24,7 +24,7 @@ pub(super) fn series(slot_seconds: u64) -> Series {
     let terms = Terms {
         slot_ms: slot_seconds * 1_000,
         rating_w: 17_250,
-        silence: Duration::from_secs(60),
+        silence: Duration::from_mins(1),
         compare_clocks: false,
     };
     Series::new(terms, START)
@@ -141,7 +141,7 @@ fn a_slot_waits_for_the_telegram_after_its_end() {
     let mut series = series(900);
     run(&mut series, "A", 5_000, 0..=895);
     let (grid, slot) = (grid(900), grid(900).slot_at(START));
-    let read = |series: &Series, s| series.read(&grid, slot, after(s * 1_000));
+    let read = |series: &Series, s: u64| series.read(&grid, slot, after(s * 1_000));
     assert_eq!(read(&series, 899), Answer::Pending(after(900_000)));
     assert_eq!(read(&series, 900), Answer::Pending(after(960_001)));
     assert_eq!(read(&series, 960), Answer::Pending(after(960_001)));
@@ -298,7 +298,7 @@ fn clocks_that_differ_are_told_once() {
     let terms = Terms {
         slot_ms: 900_000,
         rating_w: 17_250,
-        silence: Duration::from_secs(60),
+        silence: Duration::from_mins(1),
         compare_clocks: true,
     };
     let mut series = Series::new(terms, START);

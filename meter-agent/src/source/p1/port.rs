@@ -21,7 +21,7 @@ use super::telegram::Telegram;
 use super::{Clock, Refusal};
 
 /// The first and the longest pause before a line is opened again.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 
 /// How long a bridge may take to answer.
 const CONNECT: Duration = Duration::from_secs(10);

@@ -13,7 +13,7 @@ use super::telegram::{Serial, Stand, Telegram};
 
 /// How far a telegram may be from a slot's boundary to say what the registers
 /// showed there.
-pub(super) const NEAR: Duration = Duration::from_secs(60);
+pub(super) const NEAR: Duration = Duration::from_mins(1);
 
 /// Watts for milliseconds in a watt-hour.
 const PER_WH: i128 = 3_600_000;
@@ -232,11 +232,12 @@ mod tests {
     fn a_thousand_telegrams_a_second_carry_no_more_than_one() {
         let mut track = track(1);
         for ms in 1..=1_000_u64 {
-            let risen = (1..=10).rev().map(|wh| track.stand.wh + wh);
-            let next = risen.filter_map(|wh| step(track, wh, ms).ok()).next();
+            let mut risen = (1..=10).rev().map(|wh| track.stand.wh + wh);
+            let next = risen.find_map(|wh| step(track, wh, ms).ok());
             track = next.unwrap_or(track);
         }
-        assert!(track.stand.wh <= 1 + 288 + 5, "{}", track.stand.wh);
+        // A minute and a second at 17,250 W, and 10 Wh that a register of tens would owe.
+        assert!(track.stand.wh <= 1 + 292 + 10, "{}", track.stand.wh);
     }
 
     #[test]

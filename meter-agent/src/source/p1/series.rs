@@ -21,6 +21,7 @@ use thiserror::Error;
 
 use super::super::Quantities;
 use super::run::{Misfit, NEAR, Rating, Run};
+use super::stamp::Stamp;
 use super::telegram::Telegram;
 
 /// Boundaries that are remembered until their slots are asked for: ten days of
@@ -31,7 +32,7 @@ pub const MAX_MARKS: usize = 1_024;
 const MAX_EVENTS: usize = 16;
 
 /// How far the clocks of meter and agent may be apart.
-const APART: Duration = Duration::from_secs(300);
+const APART: Duration = Duration::from_mins(5);
 
 /// What a series is told.
 #[derive(Clone, Copy, Debug)]
@@ -265,7 +266,7 @@ impl Series {
             self.tell(Event::Heard(now.since(self.heard)));
         }
         self.heard = now;
-        let meter = telegram.stamp.and_then(|stamp| stamp.instant());
+        let meter = telegram.stamp.and_then(Stamp::instant);
         let Some(meter) = meter.filter(|_| self.terms.compare_clocks) else { return };
         let apart = now.since(meter).max(meter.since(now)) > APART;
         if apart != self.apart {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use protocol::slot::Timestamp;
 
 /// How long the same thing is counted in silence after it was said.
-const SAID: Duration = Duration::from_secs(3_600);
+const SAID: Duration = Duration::from_hours(1);
 
 /// Counts by name.
 #[derive(Default)]

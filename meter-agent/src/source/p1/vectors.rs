@@ -20,10 +20,10 @@ pub(super) const DSMR50: &[u8] = vector!("dsmr50");
 /// What comes out of bytes.
 pub(super) fn outcomes(crc: Crc, bytes: &[u8]) -> Vec<Result<Telegram, Refusal>> {
     let mut framer = Framer::new(crc);
-    let mut framed: Vec<_> = bytes.iter().filter_map(|byte| framer.push(*byte)).collect();
-    framed.extend(framer.end());
+    let mut cut: Vec<_> = bytes.iter().filter_map(|byte| framer.push(*byte)).collect();
+    cut.extend(framer.end());
     let parse = |bytes: Vec<u8>| Ok(Telegram::parse(&bytes)?);
-    framed.into_iter().map(|framed| framed.map_err(Refusal::from).and_then(parse)).collect()
+    cut.into_iter().map(|framed| framed.map_err(Refusal::from).and_then(parse)).collect()
 }
 
 /// Import and export in Wh, or why there are none.
