@@ -1,4 +1,10 @@
 //! The configuration that ships, and the refusals of every other.
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that fails says so"
+)]
 
 use collector::Config;
 

@@ -1,4 +1,10 @@
 //! What `collector decode` says of messages, for a person and for a machine.
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that fails says so"
+)]
 
 use std::collections::BTreeMap;
 

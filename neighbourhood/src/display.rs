@@ -9,7 +9,7 @@ use std::time::Duration;
 use protocol::id::RegionId;
 use protocol::message::Roster;
 use protocol::slot::Grid;
-use protocol::topic::{self, CollectorTopic};
+use protocol::topic;
 
 use crate::args::Options;
 use crate::tally::{Checked, Counts, Settled};
@@ -104,9 +104,7 @@ fn print(text: &str) -> io::Result<()> {
 
 /// Shows what the collector publishes for people.
 fn views_command(port: u16, region: &RegionId) -> String {
-    // Results and statuses alike: any one level in place of the result's.
-    let views = topic::json(&topic::of_collector(region, &CollectorTopic::Result));
-    let views = views.replace("/result/", "/+/");
+    let views = topic::collector_views(region);
     format!("mosquitto_sub -h 127.0.0.1 -p {port} -t '{views}' -v")
 }
 

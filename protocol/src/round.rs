@@ -96,6 +96,12 @@ impl<S: Scheme> Round<S> {
         matches!(self.state, State::Collecting)
     }
 
+    /// Whether a member's entry is in the round.
+    #[must_use]
+    pub fn has(&self, meter: &MeterId) -> bool {
+        self.entries.contains_key(meter)
+    }
+
     /// Members whose entries are in the round.
     pub fn meters(&self) -> impl Iterator<Item = &MeterId> {
         self.entries.keys()

@@ -124,6 +124,12 @@ pub fn collector_subscriptions(region: &RegionId) -> Vec<String> {
         .collect()
 }
 
+/// The filter for the JSON views of what the collector publishes to all.
+#[must_use]
+pub fn collector_views(region: &RegionId) -> String {
+    json(&format!("{ROOT}/{region}/c/+"))
+}
+
 /// The filter for everything that a region's parties publish.
 #[must_use]
 pub fn everything(region: &RegionId) -> String {

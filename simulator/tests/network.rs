@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use aggregation::{ElGamal, Table};
 use common::{DIGITS, billed, count, meter, nth, open, plan, plan_with, summed, unspoken, within};
-use protocol::message::Target;
+use protocol::message::{Subject, Target};
 use protocol::output::Event;
 use protocol::parameters::Parameters;
 use protocol::reading::Register;
@@ -95,6 +95,11 @@ fn a_meter_counted_in_too_few_slots_has_no_bill_and_the_others_have_theirs() {
     assert_eq!(billed(&report, &grid, 7), [0, 2, 3]);
     assert_eq!(billed(&report, &grid, 6), [0, 1, 2, 3]);
     assert_eq!(common::events(&report, Party::Meter(7), "window-closed").len(), 1);
+    // Nobody waits for the claim that cannot come.
+    let mut bills = report.results.iter().filter(|(key, _)| {
+        matches!(key.subject, Subject::Meter(_)) && key.first_slot == nth(&grid, 10)
+    });
+    assert!(bills.all(|(_, published)| published.at < within(&grid, 20, 30)));
 }
 
 #[test]

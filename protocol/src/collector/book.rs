@@ -135,9 +135,7 @@ impl<S: Scheme> Book<S> {
         let on_time = admission != Admission::Late;
         let contribution = contribution_digest(message);
         self.receipt(core, &Receipt { meter, slot, on_time, contribution });
-        if self.rounds.get(&Target::Region(slot)).is_some_and(|round| self.has_all(round)) {
-            self.close_slots(core, now);
-        }
+        self.close_slots(core, now);
         Ok(())
     }
 
@@ -177,8 +175,29 @@ impl<S: Scheme> Book<S> {
         past && !self.rounds.contains_key(&target)
     }
 
-    fn has_all(&self, round: &Round<S>) -> bool {
-        round.is_collecting() && round.meters().count() == self.roster.body().members.len()
+    /// Whether everybody who can be in a round is.
+    fn has_all(&self, target: Target) -> bool {
+        let Some(round) = self.rounds.get(&target).filter(|round| round.is_collecting()) else {
+            return false;
+        };
+        let mut members = self.roster.participants().map(|(_, meter)| meter);
+        match target {
+            Target::Region(_) => members.all(|meter| round.has(meter)),
+            Target::Bill(window) => {
+                let closed = self.next_slot > self.roster.grid().last_slot(window);
+                closed && members.all(|meter| round.has(meter) || !self.may_claim(window, meter))
+            }
+        }
+    }
+
+    /// Whether a member was counted in as many slots of a window as a bill
+    /// has at least.
+    fn may_claim(&self, window: Window, meter: &MeterId) -> bool {
+        let grid = self.roster.grid();
+        let slots =
+            Target::Region(grid.first_slot(window))..=Target::Region(grid.last_slot(window));
+        let counted = self.rounds.range(slots).filter(|(_, round)| round.counted(meter).is_some());
+        counted.count() >= usize::from(self.roster.parameters().min_slots)
     }
 
     fn receipt(&self, core: &mut Core<S>, receipt: &Receipt) {

@@ -43,11 +43,7 @@ impl<S: Scheme> Book<S> {
             (Target::Region(self.next_slot), self.next_slot),
             (Target::Bill(self.next_window), last),
         ];
-        let complete = move |(target, last): (Target, Slot)| {
-            let round = self.rounds.get(&target).filter(|round| self.has_all(round));
-            round.map(|_| last)
-        };
-        next.into_iter().filter_map(complete)
+        next.into_iter().filter(|(target, _)| self.has_all(*target)).map(|(_, last)| last)
     }
 
     /// Closes the rounds of slots in order: each at the end of its grace, or
@@ -55,7 +51,7 @@ impl<S: Scheme> Book<S> {
     pub(super) fn close_slots(&mut self, core: &mut Core<S>, now: Timestamp) {
         while self.roster.covers(self.next_slot) {
             let (slot, target) = (self.next_slot, Target::Region(self.next_slot));
-            let complete = self.rounds.get(&target).is_some_and(|round| self.has_all(round));
+            let complete = self.has_all(target);
             let over = self.roster.slot_closes(slot) <= now;
             if !(over || complete && self.roster.grid().end(slot) <= now) {
                 break;
@@ -82,7 +78,7 @@ impl<S: Scheme> Book<S> {
     pub(super) fn close_windows(&mut self, core: &mut Core<S>, now: Timestamp) {
         while self.roster.covers(self.roster.grid().last_slot(self.next_window)) {
             let (window, target) = (self.next_window, Target::Bill(self.next_window));
-            let complete = self.rounds.get(&target).is_some_and(|round| self.has_all(round));
+            let complete = self.has_all(target);
             let ended = self.roster.grid().window_end(window) <= now;
             if !(complete && ended || self.claims_close(window) <= now) {
                 break;

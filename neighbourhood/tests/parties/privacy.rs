@@ -1,16 +1,15 @@
 //! Nothing that leaves a meter tells a reading: every message of a real run is
 //! taken apart, and every log is searched.
 
-mod rig;
-
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use crate::rig::{Broker, METERS, Rig, Watch, count};
 use ciborium::Value;
 use protocol::envelope::Envelope;
 use protocol::message::Kind;
 use protocol::topic;
-use rig::{Broker, METERS, Rig, Watch, count};
 
 const SLOTS: u64 = 600;
 
@@ -28,7 +27,7 @@ fn readings(dir: &tempfile::TempDir, canaries: &[Vec<u64>]) -> PathBuf {
     let mut text = String::from("slot,a,b,c\n");
     for (slot, row) in canaries.iter().enumerate() {
         let cells: Vec<_> = row.iter().map(u64::to_string).collect();
-        text += &format!("{slot},{}\n", cells.join(","));
+        writeln!(text, "{slot},{}", cells.join(",")).unwrap();
     }
     let file = dir.path().join("canaries.csv");
     std::fs::write(&file, text).unwrap();

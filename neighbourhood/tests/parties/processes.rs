@@ -1,13 +1,11 @@
 //! Parties as processes: one collector for several regions, brokers that go
 //! and come back, restarts, and clean ends.
 
-mod rig;
-
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
+use crate::rig::{Broker, Rig, Watch, agent, count, results};
 use protocol::topic;
-use rig::{Broker, Rig, Watch, agent, count, results};
 use rustix::process::Signal;
 
 /// Meter `i` reads 10^i Wh in every slot: a sum shows who is in it.
@@ -133,15 +131,15 @@ async fn garbage_on_every_topic_is_counted_and_stops_nobody() {
     let mut watch = Watch::on(rig.port, &["north"]);
     rig.start_all(&["north"]);
     watch.until("a region sum", |seen| count(seen, "north", "region") > 0).await;
-    let region = rig::region_id("north");
+    let region = crate::rig::region_id("north");
     let meter = "m-0".parse().unwrap();
     let mut topics = topic::meter_subscriptions(&region, &meter);
     topics.extend(
         topic::collector_subscriptions(&region).iter().map(|topic| topic.replace('+', "m-0")),
     );
     for topic in &topics {
-        for garbage in [&b""[..], b"garbage", &[0x9f; 10_000], &[0xff; 500_000]] {
-            watch.sender.publish(topic.as_str(), garbage.to_vec(), false).await.unwrap();
+        for (byte, length) in [(0, 0), (b'g', 7), (0x9f, 10_000), (0xff, 500_000)] {
+            watch.sender.publish(topic.as_str(), vec![byte; length], false).await.unwrap();
         }
     }
     let before = count(&watch.seen, "north", "region");

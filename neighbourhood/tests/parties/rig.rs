@@ -20,7 +20,7 @@ pub(crate) const METERS: usize = 3;
 const WINDOW_SLOTS: u32 = 4;
 
 /// Longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A collector and its meters, prepared in a folder and not started.
 pub(crate) struct Rig {
@@ -38,7 +38,7 @@ pub(crate) enum Broker {
 
 impl Rig {
     pub(crate) fn new(regions: &[&str], broker: Broker, readings: &Path) -> Self {
-        let mut rig =
+        let rig =
             Self { dir: tempfile::tempdir().unwrap(), port: free_port(), running: BTreeMap::new() };
         let collector = rig.write_collector(regions, broker);
         for region in regions {
@@ -219,7 +219,7 @@ impl Watch {
             while !done(&self.seen) {
                 match self.receiver.recv().await {
                     Some(link::Event::Message { topic, payload }) => {
-                        self.seen.push((topic, payload))
+                        self.seen.push((topic, payload));
                     }
                     Some(_) => {}
                     None => panic!("the link has ended"),
@@ -233,7 +233,9 @@ impl Watch {
 
 fn topics(seen: &[(String, Vec<u8>)]) -> BTreeMap<&str, usize> {
     let mut counts = BTreeMap::new();
-    seen.iter().for_each(|(topic, _)| *counts.entry(topic.as_str()).or_default() += 1);
+    for (topic, _) in seen {
+        *counts.entry(topic.as_str()).or_default() += 1;
+    }
     counts
 }
 

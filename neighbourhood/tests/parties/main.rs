@@ -1,0 +1,11 @@
+//! Parties as processes, over real brokers.
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that fails says so"
+)]
+
+mod privacy;
+mod processes;
+mod rig;
