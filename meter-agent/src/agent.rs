@@ -17,7 +17,7 @@ use protocol::slot::{Grid, Slot, Timestamp};
 use protocol::topic;
 
 use crate::config::Config;
-use crate::source::{Source, SourceConfig};
+use crate::source::{Answer, Quantities, ReadError, Source, SourceConfig};
 use crate::vitals::Machine;
 
 /// The key share of the epoch.
@@ -40,6 +40,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
         tokio::select! {
             () = &mut shutdown => break,
             () = tokio::time::sleep(wait) => {}
+            () = agent.source.source.arrival() => {}
             event = inbox.recv() => agent.take(event.context("the link has ended")?)?,
         }
     }
@@ -119,6 +120,7 @@ impl Agent {
         if self.meter.poll_timeout().is_some_and(|due| due <= now) {
             self.meter.handle_timeout(now);
         }
+        self.source.source.handle_timeout(now);
         if let Some(grid) = self.meter.grid() {
             self.source.begin(&grid, now)?;
             while let Some((slot, read)) = self.source.read_next(&grid, now) {
@@ -138,7 +140,8 @@ impl Agent {
 
     fn wake(&self) -> Timestamp {
         let slot = self.meter.grid().and_then(|grid| self.source.next_end(&grid));
-        let due = [self.meter.poll_timeout(), slot].into_iter().flatten();
+        let due = [self.meter.poll_timeout(), slot, self.source.source.poll_timeout()];
+        let due = due.into_iter().flatten();
         due.fold(self.next_state, Timestamp::min)
     }
 
@@ -198,16 +201,23 @@ struct SlotSource {
     source: Source,
     slot_seconds: NonZeroU32,
     next: Option<Slot>,
+    /// When to ask again for what the meter has not told yet.
+    ask_again: Option<Timestamp>,
     failed: u64,
 }
-
-type Read = Result<crate::source::Quantities, crate::source::ReadError>;
 
 impl SlotSource {
     fn open(config: &SourceConfig, slot_seconds: u32) -> anyhow::Result<Self> {
         let slot_seconds = NonZeroU32::new(slot_seconds).context("slot_seconds = 0")?;
         let source = Source::open(config, slot_seconds).context("source")?;
-        Ok(Self { config: config.clone(), source, slot_seconds, next: None, failed: 0 })
+        Ok(Self {
+            config: config.clone(),
+            source,
+            slot_seconds,
+            next: None,
+            ask_again: None,
+            failed: 0,
+        })
     }
 
     /// Takes its place on the grid: the slot that runs now comes first.
@@ -223,13 +233,24 @@ impl SlotSource {
     }
 
     fn next_end(&self, grid: &Grid) -> Option<Timestamp> {
-        self.next.map(|slot| grid.end(slot))
+        self.ask_again.or_else(|| self.next.map(|slot| grid.end(slot)))
     }
 
-    fn read_next(&mut self, grid: &Grid, now: Timestamp) -> Option<(Slot, Read)> {
+    fn read_next(
+        &mut self,
+        grid: &Grid,
+        now: Timestamp,
+    ) -> Option<(Slot, Result<Quantities, ReadError>)> {
         let slot = self.next.filter(|slot| grid.end(*slot) <= now)?;
-        self.next = Some(slot.plus(1));
-        let read = self.source.read(slot, slot.since(grid.origin)?);
+        let read = match self.source.read(grid, slot, now) {
+            Ok(Answer::Pending(until)) => {
+                self.ask_again = Some(until);
+                return None;
+            }
+            Ok(Answer::Ready(quantities)) => Ok(quantities),
+            Err(error) => Err(error),
+        };
+        (self.next, self.ask_again) = (Some(slot.plus(1)), None);
         self.failed += u64::from(read.is_err());
         Some((slot, read))
     }
@@ -239,10 +260,8 @@ impl SlotSource {
     }
 
     fn counters(&self) -> BTreeMap<String, u64> {
-        let mut counters = BTreeMap::from([("source-failed".to_owned(), self.failed)]);
-        if let Source::Csv(home) = &self.source {
-            counters.insert("cells-rounded".to_owned(), home.rounded());
-        }
+        let mut counters = self.source.counters();
+        counters.insert("source-failed".to_owned(), self.failed);
         counters
     }
 }

@@ -1,6 +1,7 @@
 //! Where readings come from: one file for each kind of meter.
 
 pub mod csv;
+pub mod p1;
 pub mod simulated;
 
 use std::collections::BTreeMap;
@@ -8,11 +9,12 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use protocol::reading::Register;
-use protocol::slot::Slot;
+use protocol::slot::{Grid, Slot, Timestamp};
 use serde::Deserialize;
 use thiserror::Error;
 
 use self::csv::{BadRow, Csv, CsvConfig, CsvError};
+use self::p1::{LeftOut, P1, P1Config, P1Error};
 use self::simulated::{Simulated, SimulatedConfig};
 
 /// One slot's energy in Wh by register, before it becomes readings.
@@ -26,6 +28,8 @@ pub enum SourceConfig {
     Simulated(SimulatedConfig),
     /// A file of recorded homes.
     Csv(CsvConfig),
+    /// The P1 port of a meter.
+    P1(P1Config),
 }
 
 /// A meter that answers for one slot after the other.
@@ -34,6 +38,16 @@ pub enum Source {
     Simulated(Simulated),
     /// A home out of a file.
     Csv(Csv),
+    /// The P1 port of a meter.
+    P1(Box<P1>),
+}
+
+/// What a source says of a slot that has ended.
+pub enum Answer {
+    /// What the meter counted. A register that it does not have is absent.
+    Ready(Quantities),
+    /// The meter has not told yet; ask again then, or when it tells something.
+    Pending(Timestamp),
 }
 
 /// Why a source cannot be opened.
@@ -54,6 +68,12 @@ pub enum OpenError {
     /// The file of homes is of no use.
     #[error(transparent)]
     Csv(#[from] CsvError),
+    /// The P1 port is of no use.
+    #[error(transparent)]
+    P1(#[from] P1Error),
+    /// There is no randomness for the pauses between attempts.
+    #[error("{0:#}")]
+    Randomness(anyhow::Error),
 }
 
 /// Why there is no reading of a slot. None of these says what the reading is.
@@ -70,6 +90,9 @@ pub enum ReadError {
     /// The file has a row for the slot, but no reading in it.
     #[error(transparent)]
     BadRow(#[from] BadRow),
+    /// The meter did not tell enough about the slot.
+    #[error(transparent)]
+    LeftOut(#[from] LeftOut),
 }
 
 impl Source {
@@ -83,18 +106,63 @@ impl Source {
                 Self::Simulated(Simulated::open(config, slot_seconds)?)
             }
             SourceConfig::Csv(config) => Self::Csv(Csv::open(config)?),
+            SourceConfig::P1(config) => {
+                let rng = host::clock::generator().map_err(OpenError::Randomness)?;
+                Self::P1(Box::new(P1::open(config, slot_seconds, rng, host::clock::now)?))
+            }
         })
     }
 
-    /// What the meter counted in `slot`, which is `index` slots after the
-    /// epoch's first. A register that the meter does not have is absent.
+    /// What the meter counted in `slot`, which has ended.
     ///
     /// # Errors
     /// [`ReadError`].
-    pub fn read(&mut self, slot: Slot, index: u64) -> Result<Quantities, ReadError> {
+    pub fn read(&mut self, grid: &Grid, slot: Slot, now: Timestamp) -> Result<Answer, ReadError> {
+        // No slot of an epoch comes before its first.
+        let index = slot.since(grid.origin).unwrap_or_default();
+        Ok(match self {
+            Self::Simulated(home) => Answer::Ready(home.read(slot)),
+            Self::Csv(home) => Answer::Ready(home.read(index)?),
+            Self::P1(port) => match port.read(grid, slot, now) {
+                p1::Answer::Ready(quantities) => Answer::Ready(quantities),
+                p1::Answer::Pending(until) => Answer::Pending(until),
+                p1::Answer::LeftOut(reason) => return Err(reason.into()),
+            },
+        })
+    }
+
+    /// Waits for the meter to tell something. A source that is only asked
+    /// never does.
+    pub async fn arrival(&mut self) {
         match self {
-            Self::Simulated(home) => Ok(home.read(slot)),
-            Self::Csv(home) => home.read(index),
+            Self::P1(port) => port.arrival().await,
+            Self::Simulated(_) | Self::Csv(_) => std::future::pending().await,
+        }
+    }
+
+    /// When [`Self::handle_timeout`] is due.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        match self {
+            Self::P1(port) => port.poll_timeout(),
+            Self::Simulated(_) | Self::Csv(_) => None,
+        }
+    }
+
+    /// Notices that the meter is silent.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        if let Self::P1(port) = self {
+            port.handle_timeout(now);
+        }
+    }
+
+    /// How often what happened, for the reports of state.
+    #[must_use]
+    pub fn counters(&self) -> BTreeMap<String, u64> {
+        match self {
+            Self::Simulated(_) => BTreeMap::new(),
+            Self::Csv(home) => BTreeMap::from([("cells-rounded".to_owned(), home.rounded())]),
+            Self::P1(port) => port.counters(),
         }
     }
 
@@ -104,6 +172,7 @@ impl Source {
         match self {
             Self::Simulated(_) => "simulated",
             Self::Csv(_) => "replayed from a file",
+            Self::P1(port) => port.label(),
         }
     }
 
@@ -201,7 +270,9 @@ mod tests {
         let json = serde_json::json!({"kind": "csv", "file": file, "home": "a"}).to_string();
         let mut source = open(&json, 900).unwrap();
         assert!(!source.is_simulated());
-        let second = source.read(Slot(1_970_001), 1).unwrap();
-        assert_eq!(second, Quantities::from([(Register::Import, 2)]));
+        let slot_seconds = NonZeroU32::new(900).unwrap();
+        let grid = Grid { slot_seconds, window_slots: slot_seconds, origin: Slot(1_970_000) };
+        let second = source.read(&grid, Slot(1_970_001), Timestamp(0)).unwrap();
+        assert!(matches!(second, Answer::Ready(read) if read == [(Register::Import, 2)].into()));
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
-use meter_agent::source::{Source, SourceConfig};
+use meter_agent::source::{Answer, Source, SourceConfig};
 use protocol::id::MeterId;
 use protocol::message::{Outcome, Subject};
 use protocol::reading::{Reading, Register};
@@ -76,8 +76,11 @@ impl Truth {
 
     /// What the meter's agent encrypts for a slot; none if it has no reading.
     fn reading(&mut self, meter: &MeterId, slot: Slot, register: Register) -> Option<u64> {
-        let index = slot.since(self.grid.origin)?;
-        let quantities = self.sources.get_mut(meter)?.read(slot, index).ok()?;
+        let source = self.sources.get_mut(meter)?;
+        let Ok(Answer::Ready(quantities)) = source.read(&self.grid, slot, self.grid.end(slot))
+        else {
+            return None;
+        };
         let reading = Reading::new(*quantities.get(&register)?, self.max_wh_per_slot).ok()?;
         Some(reading.to_plaintext())
     }

@@ -33,16 +33,23 @@ const ALL: [u32; 4] = [0, 1, 2, 3];
 struct Billed<S: Kit> {
     street: Region<S>,
     played: Vec<Vec<Played<S>>>,
-    /// What the holder published when it had answered for the last slot.
+    /// What the collector asks about each slot.
+    requests: Vec<Vec<u8>>,
+    /// What the holder published last.
     said: Vec<Output>,
 }
 
 impl<S: Kit> Billed<S> {
     /// `absent` members are left out of the set of a position.
     fn new(parameters: Parameters, absent: &[(usize, u32)]) -> Self {
+        Self::answered(parameters, absent, &ALL)
+    }
+
+    /// The holder is asked about the slots at `positions` alone.
+    fn answered(parameters: Parameters, absent: &[(usize, u32)], positions: &[u32]) -> Self {
         let street = Region::<S>::open_with(MEMBERS, parameters);
         let played = (0..MEMBERS).map(|_| Vec::new()).collect();
-        let mut billed = Self { street, played, said: Vec::new() };
+        let mut billed = Self { street, played, said: Vec::new(), requests: Vec::new() };
         for position in ALL {
             let slot = billed.street.end_slot(position.into());
             let mut listed = vec![billed.street.contribution(HOLDER, slot, 1)];
@@ -53,10 +60,26 @@ impl<S: Kit> Billed<S> {
             let in_set = |at: &usize| !absent.contains(&(*at, position));
             let listed: Vec<_> = (0..MEMBERS).filter(in_set).map(|at| listed[at].clone()).collect();
             let request = billed.street.by_collector(&region_request(slot, &listed));
-            billed.said = billed.street.tell(HOLDER, &request);
-            assert_eq!(published(&billed.said, "/share").len(), 1);
+            billed.requests.push(request);
+            if positions.contains(&position) {
+                billed.hear(position);
+            }
         }
         billed
+    }
+
+    /// Asks the holder about the slot at a position.
+    fn hear(&mut self, position: u32) {
+        self.said = self.street.tell(HOLDER, &self.requests[position as usize]);
+        assert_eq!(published(&self.said, "/share").len(), 1);
+    }
+
+    /// Lets the time pass in which the holder waits for requests.
+    fn wait_for_claims(&mut self) {
+        let closes = self.street.roster.slot_closes(self.street.slot(3));
+        self.street.now = closes + Duration::from_mins(30);
+        self.street.meters[HOLDER].handle_timeout(self.street.now);
+        self.said = common::drain(&mut self.street.meters[HOLDER]);
     }
 
     fn honest() -> Self {
@@ -303,6 +326,32 @@ fn an_owner_claims_the_slots_in_which_it_was_counted() {
     assert_eq!((claim.window, claim.slots), (WINDOW, ALL.into_iter().collect()));
     let claim = claimed(&Billed::<ElGamal>::new(parameters::<ElGamal>(), &[(HOLDER, 2)]));
     assert_eq!(claim.slots, [0, 1, 3].into_iter().collect());
+}
+
+#[test]
+fn an_owner_claims_again_when_a_further_slot_is_counted() {
+    let mut billed = Billed::<ElGamal>::answered(parameters::<ElGamal>(), &[], &[0, 1, 3]);
+    billed.wait_for_claims();
+    assert_eq!(claimed(&billed).slots, [0, 1, 3].into_iter().collect());
+    billed.hear(2);
+    let claim = claimed(&billed);
+    assert_eq!((claim.window, claim.slots), (WINDOW, ALL.into_iter().collect()));
+    // Its sum is that of all four slots.
+    let signed = published(&billed.said, "/claim");
+    assert_eq!(billed.ask(&signed).name(), "share");
+    billed.street.meters[HOLDER].handle_connected(billed.street.now);
+    let after = common::drain(&mut billed.street.meters[HOLDER]);
+    assert!(published(&after, "/claim").is_empty());
+}
+
+#[test]
+fn an_owner_that_was_asked_about_its_claim_makes_no_other() {
+    let mut billed = Billed::<Plain>::answered(parameters::<Plain>(), &[], &[0, 1, 3]);
+    billed.wait_for_claims();
+    let signed = published(&billed.said, "/claim");
+    assert_eq!(billed.ask(&signed).name(), "share");
+    billed.hear(2);
+    assert!(published(&billed.said, "/claim").is_empty());
 }
 
 #[test]

@@ -14,15 +14,10 @@ use std::time::Duration;
 
 use aggregation::{ElGamal, Plain};
 use common::region::{IMPORT, MEMBERS, Region};
-use common::{
-    Kit, collector_identity, drain, events, invited, meter_id, meter_identity, parameters,
-    published, region_id, registrar, rng,
-};
-use protocol::collector::{Collector, Terms, TermsError};
+use common::{Kit, drain, events, meter_id, meter_identity, published, region_id};
 use protocol::envelope::seal;
 use protocol::id::{Digest, MeterId, Sender};
-use protocol::identity::Identity;
-use protocol::message::{Contribution, Phase, Receipt, Subject, Target};
+use protocol::message::{Contribution, Phase, Subject, Target};
 use protocol::output::Event;
 use protocol::slot::{Slot, Window};
 
@@ -32,11 +27,6 @@ const ALL: u64 = 0b1_1111;
 type Street = Region<Plain>;
 
 impl<S: Kit> Region<S> {
-    /// The receipts for a meter so far.
-    fn receipts(&self, at: usize) -> Vec<Receipt> {
-        self.heard(&format!("/c/receipt/{}", meter_id(at)))
-    }
-
     fn count(&self, name: &str) -> u64 {
         self.collector.counters().get(name).copied().unwrap_or(0)
     }
@@ -48,12 +38,6 @@ impl<S: Kit> Region<S> {
             phase => panic!("{phase:?}"),
         }
     }
-}
-
-/// Lets the first slot's grace end, so that its round closes.
-fn close<S: Kit>(street: &mut Region<S>, slot: Slot) {
-    let closes = street.roster.slot_closes(slot);
-    street.run_until(closes);
 }
 
 /// The name of the one rejection among events.
@@ -126,7 +110,7 @@ fn a_late_contribution_is_receipted_as_late_and_not_counted() {
     let mut street = Street::open(MEMBERS);
     street.offline.insert(4);
     let slot = street.run_slot(0);
-    close(&mut street, slot);
+    street.close(slot);
     street.offline.clear();
     street.meters[4].handle_connected(street.now);
     street.deliver();
@@ -236,7 +220,7 @@ fn too_few_contributions_are_never_asked_about() {
     let mut street = Street::open(MEMBERS);
     street.offline.extend([3, 4]);
     let slot = street.run_slot(0);
-    close(&mut street, slot);
+    street.close(slot);
     assert!(published(&street.outputs, "/c/request").is_empty());
     assert_eq!(street.abandoned(), "3 contributors of at least 4");
     let status = street.statuses().pop().unwrap();
@@ -247,7 +231,7 @@ fn too_few_contributions_are_never_asked_about() {
 fn a_slot_without_any_contribution_is_abandoned() {
     let mut street = Street::open(MEMBERS);
     let slot = street.end_slot(0);
-    close(&mut street, slot);
+    street.close(slot);
     assert_eq!(street.abandoned(), "0 contributors of at least 4");
     street.run_slot(1);
     assert_eq!(street.sums(), [ALL]);
@@ -275,7 +259,7 @@ fn a_round_waits_for_a_holder_and_asks_again() {
     let mut street = Street::open(MEMBERS);
     street.offline.insert(4);
     let slot = street.run_slot(0);
-    close(&mut street, slot);
+    street.close(slot);
     assert!(street.results().is_empty());
     street.offline.clear();
     street.run_until(street.now + Duration::from_mins(2));
@@ -287,7 +271,7 @@ fn a_round_past_its_deadline_is_abandoned() {
     let mut street = Street::open(MEMBERS);
     street.offline.insert(4);
     let slot = street.run_slot(0);
-    close(&mut street, slot);
+    street.close(slot);
     let deadline = street.now + Duration::from_hours(2);
     street.run_until(deadline + Duration::from_secs(1));
     let overdue = "1 holders did not help in time".to_owned();
@@ -301,7 +285,7 @@ fn a_meter_that_died_and_came_back_is_summed_again() {
     street.run_slot(0);
     street.offline.insert(2);
     let missed = street.run_slot(1);
-    close(&mut street, missed);
+    street.close(missed);
     street.offline.clear();
     street.restart(2);
     street.run_slot(2);
@@ -326,35 +310,11 @@ fn garbage_is_counted_and_disturbs_nothing() {
 }
 
 #[test]
-fn a_collector_starts_again_with_its_roster() {
-    let mut street = Region::<ElGamal>::open(MEMBERS);
-    street.run_slot(0);
-    street.collector = kept(&street, collector_identity()).unwrap();
-    street.run_slot(1);
-    let last = street.results().pop().unwrap();
-    assert_eq!((last.sum_wh, last.first_slot), (ALL, street.slot(1)));
-}
-
-#[test]
-fn a_collector_refuses_the_roster_of_another_one() {
-    let street = Region::<ElGamal>::open(MEMBERS);
-    let another = Identity::from_seed(&[0xc1; 32]);
-    assert_eq!(kept(&street, another).err(), Some(TermsError::Collector));
-}
-
-fn kept<S: Kit>(street: &Region<S>, identity: Identity) -> Result<Collector<S>, TermsError> {
-    let (region, members) = (region_id(), invited(MEMBERS));
-    let terms = Terms { region, parameters: parameters::<S>(), epoch_windows: 4, members };
-    let roster = Some(street.signed_roster.as_slice());
-    Collector::new(terms, (identity, registrar()), roster, (S::decoder(), rng(7)), street.now)
-}
-
-#[test]
 fn no_claim_is_no_bill() {
     let mut street = Street::open(MEMBERS);
     for position in 0..4 {
         let slot = street.end_slot(position);
-        close(&mut street, slot);
+        street.close(slot);
     }
     street.run_until(street.now + Duration::from_hours(1));
     assert_eq!(street.statuses().pop().unwrap().target, Target::Bill(Window(0)));

@@ -225,6 +225,27 @@ fn a_claim_after_the_bills_is_too_late() {
 }
 
 #[test]
+fn a_bill_covers_a_slot_that_its_owner_helps_to_open_after_its_claim() {
+    let mut street = Region::<ElGamal>::open(MEMBERS);
+    street.run_slots(0..3);
+    let slot = street.end_slot(3);
+    let counted = street.contribution(BENT, slot, 1 << BENT);
+    street.send(&counted);
+    let (_, request) = street.run_without(3);
+    let counted = matches!(request, Request::Region(_, entries) if entries.len() == MEMBERS);
+    assert!(counted, "the claim and the set would agree");
+    // Nobody hears the claim that the meter makes without that slot.
+    let claims_due = street.roster.slot_closes(slot) + Duration::from_mins(30);
+    street.run_until(claims_due + Duration::from_mins(1));
+    assert!(street.results().iter().all(|result| result.slots == 1));
+    street.offline.clear();
+    street.run_until(street.now + Duration::from_mins(2));
+    let bills = street.results().split_off(4);
+    let covered: Vec<_> = bills.iter().map(|bill| (bill.sum_wh, bill.slots)).collect();
+    assert_eq!(covered, [(4, 4), (8, 4), (16, 4), (32, 4), (64, 4)]);
+}
+
+#[test]
 fn bills_of_others_are_opened_without_a_meter_that_claims_nothing() {
     let mut street = Region::<ElGamal>::open(MEMBERS);
     street.run_slots(0..3);

@@ -32,6 +32,11 @@ impl Broker {
         self.sessions.get(&party).is_some_and(|session| session.connected)
     }
 
+    /// Whether a party subscribes to a topic; else it is for those outside.
+    pub(crate) fn serves(&self, topic: &str) -> bool {
+        self.sessions.values().any(|session| session.wants(topic))
+    }
+
     /// Whom a message goes to now; it is queued for those that are away.
     pub(crate) fn route(&mut self, message: &Publication) -> Vec<Party> {
         if message.retain {

@@ -19,13 +19,29 @@ pub struct Faults {
     pub disconnect_per_mille: u32,
     /// Milliseconds that a hop takes.
     pub delay_ms: RangeInclusive<u64>,
-    /// Milliseconds until a lost connection is there again.
+    /// Milliseconds until a party notices that its connection is lost; what it
+    /// publishes meanwhile is lost too.
+    pub unnoticed_ms: RangeInclusive<u64>,
+    /// Milliseconds from then until the connection is there again.
     pub reconnect_ms: RangeInclusive<u64>,
     /// Milliseconds that a timer fires late. No timer fires early, and hardly
     /// any on time.
     pub wake_late_ms: RangeInclusive<u64>,
     /// Milliseconds that a meter's clock is ahead of the collector's.
     pub ahead_ms: RangeInclusive<i64>,
+    /// Clocks that are set wrong while their meters run.
+    pub steps: Option<Steps>,
+}
+
+/// How often somebody's clock is set wrong, how far, and for how long.
+#[derive(Clone, Debug)]
+pub struct Steps {
+    /// Milliseconds from one step in the region to the next.
+    pub every_ms: RangeInclusive<u64>,
+    /// Milliseconds that the clock steps forward, or back where negative.
+    pub by_ms: RangeInclusive<i64>,
+    /// Milliseconds until the clock is set right.
+    pub wrong_ms: RangeInclusive<u64>,
 }
 
 impl Faults {
@@ -37,9 +53,11 @@ impl Faults {
             duplicate_per_mille: 0,
             disconnect_per_mille: 0,
             delay_ms: 5..=50,
+            unnoticed_ms: 0..=0,
             reconnect_ms: 100..=1_000,
             wake_late_ms: 1..=20,
             ahead_ms: 0..=0,
+            steps: None,
         }
     }
 
@@ -52,13 +70,15 @@ impl Faults {
             duplicate_per_mille: 50,
             disconnect_per_mille: 5,
             delay_ms: 5..=4_000,
+            unnoticed_ms: 0..=5_000,
             reconnect_ms: 500..=10_000,
             ahead_ms: -1_000..=1_000,
             ..Self::none()
         }
     }
 
-    /// A network on which much stays undone.
+    /// A network on which much stays undone, and now and then a clock that is
+    /// set wrong by up to an hour.
     #[must_use]
     pub fn severe() -> Self {
         Self {
@@ -66,8 +86,14 @@ impl Faults {
             duplicate_per_mille: 200,
             disconnect_per_mille: 5,
             delay_ms: 5..=9_000,
+            unnoticed_ms: 0..=45_000,
             reconnect_ms: 500..=30_000,
             ahead_ms: -4_000..=4_000,
+            steps: Some(Steps {
+                every_ms: 300_000..=1_800_000,
+                by_ms: -3_600_000..=3_600_000,
+                wrong_ms: 1_000..=300_000,
+            }),
             ..Self::none()
         }
     }

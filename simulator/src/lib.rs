@@ -16,7 +16,7 @@ mod truth;
 mod world;
 
 pub use broker::matches;
-pub use faults::Faults;
+pub use faults::{Faults, Steps};
 pub use judge::{Published, ResultKey, Violation};
 pub use plan::{Party, Plan, StartError};
 pub use report::Report;

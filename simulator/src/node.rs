@@ -28,6 +28,13 @@ impl<S: Scheme> Machine<S> {
         }
     }
 
+    /// A meter's machine has nothing to note of a lost connection.
+    fn handle_disconnected(&mut self, now: Timestamp) {
+        if let Self::Collector(collector) = self {
+            collector.handle_disconnected(now);
+        }
+    }
+
     fn handle_timeout(&mut self, now: Timestamp) {
         match self {
             Self::Meter(meter) => meter.handle_timeout(now),
@@ -54,6 +61,7 @@ impl<S: Scheme> Machine<S> {
 pub(crate) enum Cause<'a> {
     Message(&'a [u8]),
     Connected,
+    Disconnected,
     Time,
 }
 
@@ -87,6 +95,8 @@ pub(crate) struct Node<S: Scheme> {
     identity_seed: [u8; 32],
     pub(crate) alarm: Option<Alarm>,
     ahead_ms: i64,
+    /// How far the clock was set wrong.
+    stepped_ms: i64,
     /// The slot that is read next.
     next_slot: Option<Slot>,
 }
@@ -95,8 +105,8 @@ impl<S: Scheme> Node<S> {
     pub(crate) fn new(rng: &mut Rng, ahead_ms: i64) -> Self {
         let mut identity_seed = [0; 32];
         rand::Rng::fill_bytes(rng, &mut identity_seed);
-        let (machine, disk, alarm, next_slot) = Default::default();
-        Self { machine, disk, identity_seed, alarm, ahead_ms, next_slot }
+        let (machine, disk, alarm, stepped_ms, next_slot) = Default::default();
+        Self { machine, disk, identity_seed, alarm, ahead_ms, stepped_ms, next_slot }
     }
 
     /// Who the party is, in every life.
@@ -110,9 +120,11 @@ impl<S: Scheme> Node<S> {
         self.alarm = None;
     }
 
+    /// Stops the party, whose clock is set right.
     pub(crate) fn stop(&mut self) {
         self.machine = None;
         self.alarm = None;
+        self.stepped_ms = 0;
     }
 
     pub(crate) fn is_up(&self) -> bool {
@@ -124,14 +136,24 @@ impl<S: Scheme> Node<S> {
         matches!(&self.machine, Some(Machine::Meter(meter)) if meter.grid().is_some())
     }
 
+    /// Sets the clock wrong by so many milliseconds, or right by none. A source
+    /// that goes by a clock which steps back reads the same slots again.
+    pub(crate) fn step_clock(&mut self, stepped_ms: i64) {
+        if stepped_ms < self.stepped_ms {
+            self.next_slot = None;
+        }
+        self.stepped_ms = stepped_ms;
+        self.alarm = None;
+    }
+
     /// The party's own time.
     pub(crate) fn clock(&self, now: Timestamp) -> Timestamp {
-        Timestamp(now.0.saturating_add_signed(self.ahead_ms))
+        Timestamp(now.0.saturating_add_signed(self.ahead_ms + self.stepped_ms))
     }
 
     /// When the party's clock shows `due`.
     pub(crate) fn when(&self, due: Timestamp) -> Timestamp {
-        Timestamp(due.0.saturating_add_signed(-self.ahead_ms))
+        Timestamp(due.0.saturating_add_signed(-self.ahead_ms - self.stepped_ms))
     }
 
     /// The daemon's loop, once: what happened, then what is due, then the
@@ -147,6 +169,7 @@ impl<S: Scheme> Node<S> {
         match cause {
             Cause::Message(message) => machine.handle_message(message, clock),
             Cause::Connected => machine.handle_connected(clock),
+            Cause::Disconnected => machine.handle_disconnected(clock),
             Cause::Time => {}
         }
         if machine.poll_timeout().is_some_and(|due| due <= clock) {

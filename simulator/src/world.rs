@@ -44,12 +44,18 @@ pub struct Failure {
 
 /// What happens at an instant.
 enum Happening {
-    /// A message reaches the broker.
-    Arrival(Publication),
+    /// A party's message reaches the broker.
+    Arrival(Party, Publication),
     /// A message reaches a party.
     Delivery(Party, Vec<u8>),
     /// A connection is there.
     Connection(Party),
+    /// A party notices that it has no connection.
+    Disconnection(Party),
+    /// Some meter's clock is set wrong.
+    ClockStep,
+    /// A party's clock is set right.
+    ClockSetRight(Party),
     /// A party's alarm.
     Alarm(Party),
 }
@@ -114,6 +120,7 @@ impl<S: Scheme> World<S> {
         for party in world.plan.parties() {
             world.start(party)?;
         }
+        world.step_clocks();
         Ok(world)
     }
 
@@ -218,12 +225,18 @@ impl<S: Scheme> World<S> {
         self.now = self.now.max(at);
         self.step += 1;
         let done = match happening {
-            Happening::Arrival(publication) => {
-                self.arrive(&publication);
-                Ok(())
-            }
+            Happening::Arrival(party, publication) => self.arrive(party, &publication),
             Happening::Delivery(party, message) => self.deliver(party, message),
             Happening::Connection(party) => self.connect(party),
+            Happening::Disconnection(party) => self.disconnect(party),
+            Happening::ClockStep => {
+                self.step_some_clock();
+                Ok(())
+            }
+            Happening::ClockSetRight(party) => {
+                self.set_clock_right(party);
+                Ok(())
+            }
             Happening::Alarm(party) => self.ring(party),
         };
         done.map_err(|violation| self.failure(violation))

@@ -7,7 +7,9 @@ use protocol::collector::Collector;
 use protocol::entry::{self, Entry};
 use protocol::envelope::{Envelope, Message, seal};
 use protocol::id::Sender;
-use protocol::message::{Claim, Contribution, Outcome, Request, Roster, Share, Status, Target};
+use protocol::message::{
+    Claim, Contribution, Outcome, Receipt, Request, Roster, Share, Status, Target,
+};
 use protocol::meter::{Kept, Meter, Quantities};
 use protocol::output::{Event, Output, Publication, Record};
 use protocol::parameters::Parameters;
@@ -303,6 +305,11 @@ impl<S: Kit> Region<S> {
         }
     }
 
+    /// Lets a slot's grace end, so that its round closes.
+    pub(crate) fn close(&mut self, slot: Slot) {
+        self.run_until(self.roster.slot_closes(slot));
+    }
+
     /// Hands the collector a message; the events that come of it.
     pub(crate) fn send(&mut self, message: &[u8]) -> Vec<Event> {
         let before = self.collector_events().len();
@@ -329,6 +336,11 @@ impl<S: Kit> Region<S> {
 
     pub(crate) fn statuses(&self) -> Vec<Status> {
         self.heard("/c/status")
+    }
+
+    /// The receipts for a meter so far.
+    pub(crate) fn receipts(&self, at: usize) -> Vec<Receipt> {
+        self.heard(&format!("/c/receipt/{}", meter_id(at)))
     }
 
     pub(crate) fn sums(&self) -> Vec<u64> {

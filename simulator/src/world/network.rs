@@ -13,10 +13,11 @@ use crate::plan::{Party, Plan};
 use super::{Happening, World};
 
 impl<S: Scheme> World<S> {
-    /// Takes the network from a party until [`World::reconnect`].
+    /// Takes the network from a party until [`World::reconnect`], with what the
+    /// party has under way to the broker.
     pub fn cut_off(&mut self, party: Party) {
         self.cut_off.insert(party);
-        self.broker.disconnect(party);
+        self.lose_connection(party);
     }
 
     /// Gives the network back.
@@ -29,19 +30,42 @@ impl<S: Scheme> World<S> {
     /// queue and everything retained is lost.
     pub fn restart_broker(&mut self) {
         self.broker.restart();
-        let is_message = |happening: &Happening| {
-            matches!(happening, Happening::Arrival(_) | Happening::Delivery(..))
-        };
-        self.agenda.retain(|_, happening| !is_message(happening));
+        self.agenda.retain(|_, happening| !matches!(happening, Happening::Delivery(..)));
         for party in self.plan.parties() {
-            self.connect_soon(party);
+            self.lose_connection(party);
         }
     }
 
-    pub(super) fn arrive(&mut self, publication: &Publication) {
+    /// Takes a party's connection, with what it has under way to the broker.
+    /// The party notices later.
+    fn lose_connection(&mut self, party: Party) {
+        self.broker.disconnect(party);
+        let lost = |happening: &Happening| {
+            matches!(happening, Happening::Arrival(from, _) if *from == party)
+        };
+        self.agenda.retain(|_, happening| !lost(happening));
+        let at = self.now + span(&self.plan.faults.unnoticed_ms, &mut self.rng);
+        self.schedule(at, Happening::Disconnection(party));
+    }
+
+    /// A party notices that it has no connection.
+    pub(super) fn disconnect(&mut self, party: Party) -> Result<(), Violation> {
+        if self.broker.is_connected(party) {
+            return Ok(());
+        }
+        self.connect_soon(party);
+        self.turn(party, &Cause::Disconnected)
+    }
+
+    pub(super) fn arrive(
+        &mut self,
+        from: Party,
+        publication: &Publication,
+    ) -> Result<(), Violation> {
         for party in self.broker.route(publication) {
             self.transmit(party, &publication.payload);
         }
+        self.judge.hear(from, publication, self.now)
     }
 
     fn transmit(&mut self, party: Party, payload: &[u8]) {
@@ -77,17 +101,19 @@ impl<S: Scheme> World<S> {
     }
 
     /// Sends a message towards the broker. What is published while there is no
-    /// connection is lost, as with the daemons.
+    /// connection is lost, as with the daemons. A hop may lose what parties say
+    /// to each other and say again; a result is lost with its connection alone,
+    /// as quality of service 1 has it.
     pub(super) fn publish(&mut self, party: Party, publication: Publication) {
         if self.broker.is_connected(party) {
             if self.plan.faults.disconnects(&mut self.rng) {
-                self.broker.disconnect(party);
-                self.connect_soon(party);
+                self.lose_connection(party);
                 return;
             }
-            for _ in 0..self.plan.faults.copies(&mut self.rng) {
+            let least = usize::from(!self.broker.serves(&publication.topic));
+            for _ in 0..self.plan.faults.copies(&mut self.rng).max(least) {
                 let at = self.now + span(&self.plan.faults.delay_ms, &mut self.rng);
-                self.schedule(at, Happening::Arrival(publication.clone()));
+                self.schedule(at, Happening::Arrival(party, publication.clone()));
             }
             self.wire.push(publication);
         }

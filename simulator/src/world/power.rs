@@ -10,15 +10,17 @@ use protocol::message::Invited;
 use protocol::meter::{self, Kept, Meter};
 use rand::{RngExt as _, SeedableRng as _};
 
+use crate::faults::span;
 use crate::node::{Machine, Node};
 use crate::plan::{Party, Plan, StartError};
 
-use super::World;
+use super::{Happening, World};
 
 impl<S: Scheme> World<S> {
     /// Takes a party down: what is not on its disk is gone.
     pub fn stop(&mut self, party: Party) {
         self.broker.disconnect(party);
+        self.judge.forget_early(party, self.now);
         if let Some(node) = self.nodes.get_mut(&party) {
             node.stop();
         }
@@ -40,6 +42,38 @@ impl<S: Scheme> World<S> {
         self.set_alarm(party);
         self.connect_soon(party);
         Ok(())
+    }
+
+    /// Sets a meter's clock wrong by so many milliseconds, forward or back where
+    /// negative, until [`World::set_clock_right`] or its next start.
+    pub fn step_clock(&mut self, party: Party, by_ms: i64) {
+        if let Some(node) = self.nodes.get_mut(&party) {
+            node.step_clock(by_ms);
+        }
+        self.set_alarm(party);
+    }
+
+    /// Sets a meter's clock right, as far as it ever was.
+    pub fn set_clock_right(&mut self, party: Party) {
+        self.step_clock(party, 0);
+    }
+
+    /// Some meter's clock is set wrong for a while.
+    pub(super) fn step_some_clock(&mut self) {
+        let Some(steps) = self.plan.faults.steps.clone() else { return };
+        let party = Party::Meter(self.rng.random_range(0..self.plan.meters));
+        self.step_clock(party, self.rng.random_range(steps.by_ms.clone()));
+        let right = self.now + span(&steps.wrong_ms, &mut self.rng);
+        self.schedule(right, Happening::ClockSetRight(party));
+        self.step_clocks();
+    }
+
+    /// Chooses when the next clock is set wrong.
+    pub(super) fn step_clocks(&mut self) {
+        if let Some(steps) = &self.plan.faults.steps {
+            let at = self.now + span(&steps.every_ms, &mut self.rng);
+            self.schedule(at, Happening::ClockStep);
+        }
     }
 
     fn collector(&mut self) -> Result<Collector<S>, StartError> {

@@ -242,14 +242,13 @@ fn a_register_that_is_missing_at_a_boundary_is_not_zero() {
 fn silence_is_an_alarm_once_and_its_end_too() {
     let mut series = series(900);
     run(&mut series, "A", 5_000, 0..=10);
-    for second in 0..=600 {
+    for second in 10..=600 {
         series.handle_timeout(after(second * 1_000));
     }
     assert_eq!(events(&mut series), [Event::Silent]);
     assert!(series.is_silent() && series.poll_timeout().is_none());
     run(&mut series, "A", 5_000, 601..=602);
-    // The clock of the alarm was read back to 0 s above.
-    assert_eq!(events(&mut series), [Event::Heard(Duration::from_secs(601))]);
+    assert_eq!(events(&mut series), [Event::Heard(Duration::from_secs(591))]);
     assert_eq!(series.poll_timeout(), Some(after(662_000)));
 }
 
