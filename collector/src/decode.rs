@@ -7,12 +7,11 @@ use std::io::{BufRead, Write};
 use anyhow::Context as _;
 use protocol::envelope::{Envelope, Message, Rejection};
 use protocol::message::{
-    Claim, Contribution, Invitation, Invited, KeyPart, Kind, Outcome, Receipt, Refusal, Request,
-    Roster, Share, State, Status,
+    Claim, Contribution, Invitation, Invited, KeyPart, Kind, Member, Outcome, Receipt, Refusal,
+    Request, Roster, Share, State, Status,
 };
 use protocol::parameters::Parameters;
 use protocol::reading::Register;
-use protocol::roster::Member;
 use protocol::topic;
 use serde_bytes::ByteBuf;
 use serde_json::{Map, Value, json};
@@ -195,26 +194,39 @@ fn share(body: &Share) -> Value {
 
 fn text(output: &mut impl Write, value: &Value, depth: usize) -> std::io::Result<()> {
     let indent = "  ".repeat(depth);
-    let Value::Object(fields) = value else { return writeln!(output, "{indent}{value}") };
+    let Value::Object(fields) = value else { return writeln!(output, "{indent}{}", shown(value)) };
     for (name, field) in fields {
+        let name = harmless(name);
         match field {
             Value::Object(_) => {
                 writeln!(output, "{indent}{name}")?;
                 text(output, field, depth + 1)?;
             }
-            Value::Array(items)
-                if items
-                    .iter()
-                    .any(|item| item.is_object() || item.is_array() || item.is_string()) =>
-            {
+            Value::Array(items) if items.iter().any(|item| !item.is_number()) => {
                 writeln!(output, "{indent}{name} ({})", items.len())?;
                 for item in items {
                     text(output, item, depth + 1)?;
                 }
             }
-            Value::String(field) => writeln!(output, "{indent}{name:<12} {field}")?,
-            field => writeln!(output, "{indent}{name:<12} {field}")?,
+            field => writeln!(output, "{indent}{name:<12} {}", shown(field))?,
         }
     }
     if depth == 0 { writeln!(output) } else { Ok(()) }
+}
+
+fn shown(value: &Value) -> String {
+    value.as_str().map_or_else(|| harmless(&value.to_string()), harmless)
+}
+
+/// A text that anyone may have sent: it moves no terminal and forges no line.
+fn harmless(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_control() {
+            shown.extend(letter.escape_default());
+        } else {
+            shown.push(letter);
+        }
+    }
+    shown
 }

@@ -116,3 +116,26 @@ async fn a_running_broker_keeps_its_port() {
     let _broker = Broker::start(settings.clone()).await.unwrap();
     assert!(matches!(Broker::start(settings).await, Err(Error::PortTaken { .. })));
 }
+
+#[tokio::test]
+async fn a_broker_listens_on_the_loopback_of_ipv6_where_there_is_one() {
+    let listener = match TcpListener::bind("[::1]:0") {
+        Ok(listener) => listener,
+        Err(error) => {
+            let name = "a_broker_listens_on_the_loopback_of_ipv6_where_there_is_one";
+            // Not `println!`, which the harness keeps of a test that passes.
+            writeln!(std::io::stderr(), "SKIPPED {name}: no [::1]: {error}").unwrap();
+            return;
+        }
+    };
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let text = SHIPPED.replacen("127.0.0.1:1883", &address.to_string(), 1);
+    let settings = Settings::parse(&text).unwrap();
+    assert_eq!(settings.address(), address);
+    assert!(settings.address().is_ipv6());
+    let broker = Broker::start(settings).await.unwrap();
+    assert_eq!(broker.port(), address.port());
+    // It is there, and not on the loopback of IPv4.
+    std::net::TcpStream::connect(address).unwrap();
+}

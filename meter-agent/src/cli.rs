@@ -1,12 +1,15 @@
 //! The command line of `meter-agent`.
 
+use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use host::shutdown::Shutdown;
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::config::Config;
+use crate::probe::Probe;
+use crate::read::Read;
 
 /// Reports a meter's energy, encrypted, and helps to open sums of many.
 #[derive(Debug, Parser)]
@@ -23,6 +26,17 @@ enum Command {
     /// Prints this meter's identity key, as the collector's configuration
     /// takes it. Draws the key if there is none yet.
     Id(ConfigFile),
+    /// Looks for a P1 meter on the serial ports, and prints the configuration
+    /// for it. Shows no reading.
+    Probe(Probe),
+    /// Shows the live readings of this household, here and nowhere else. Needs
+    /// no broker; a serial port must not be held by a running agent.
+    Read {
+        #[command(flatten)]
+        file: ConfigFile,
+        #[command(flatten)]
+        read: Read,
+    },
 }
 
 /// Where the configuration is.
@@ -43,6 +57,8 @@ impl Cli {
         match self.command {
             Command::Run(file) => run(&file.config),
             Command::Id(file) => print_id(&file.config),
+            Command::Probe(wanted) => probe(&wanted),
+            Command::Read { file, read } => show(&read, &file.config),
         }
     }
 }
@@ -53,8 +69,26 @@ impl Cli {
 /// What went wrong, for a person.
 pub fn run(config: &Path) -> anyhow::Result<()> {
     let config = Config::load(config)?;
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async { crate::run(config, Shutdown::new()?.requested()).await })
+    runtime()?.block_on(async { crate::run(config, Shutdown::new()?.requested()).await })
+}
+
+fn probe(wanted: &Probe) -> anyhow::Result<()> {
+    let watched = io::stderr().is_terminal();
+    runtime()?.block_on(async {
+        let stop = Shutdown::new()?.requested();
+        wanted.run(Path::new("/dev"), &mut io::stdout(), watched, stop).await
+    })
+}
+
+fn show(read: &Read, config: &Path) -> anyhow::Result<()> {
+    let config = Config::load(config)?;
+    runtime()?.block_on(async {
+        read.run(&config, &mut io::stdout(), Shutdown::new()?.requested()).await
+    })
+}
+
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
 }
 
 #[expect(clippy::print_stdout, reason = "the answer of the command")]
@@ -63,4 +97,28 @@ fn print_id(config: &Path) -> anyhow::Result<()> {
     let identity = config.identity(&mut host::clock::generator()?)?;
     println!("{{ id = \"{}\", key = \"{}\" }},", config.meter, identity.key());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn every_command_can_be_called() {
+        Cli::command().debug_assert();
+        for line in ["run", "id", "probe --tcp a:1 --json", "read --json --seconds 5"] {
+            let args = ["meter-agent"].into_iter().chain(line.split(' '));
+            assert!(Cli::try_parse_from(args).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_probe_of_two_lines_or_of_no_time_is_refused() {
+        let both = ["meter-agent", "probe", "--tcp", "a:1", "--device", "b"];
+        let error = Cli::try_parse_from(both).unwrap_err().to_string();
+        assert!(error.contains("cannot be used with"), "{error}");
+        let never = ["meter-agent", "probe", "--seconds", "0"];
+        assert!(Cli::try_parse_from(never).unwrap_err().to_string().contains("1..=3600"));
+    }
 }

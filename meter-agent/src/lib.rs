@@ -4,6 +4,8 @@
 mod agent;
 pub mod cli;
 pub mod config;
+pub mod probe;
+pub mod read;
 pub mod source;
 pub mod vitals;
 

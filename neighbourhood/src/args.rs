@@ -47,6 +47,12 @@ pub struct Options {
     /// with one row for each slot and one column of kWh for each home.
     #[arg(long, value_name = "FILE")]
     pub csv: Option<PathBuf>,
+    /// The last meter is a real one: a capture of its P1 port, whose telegrams
+    /// its agent receives over TCP, one a second. The others are simulated.
+    /// The summary compares the meter's opened sums with its register. When
+    /// the capture ends before the run, the meter is left out from there on.
+    #[arg(long, value_name = "FILE", conflicts_with = "csv")]
+    pub p1: Option<PathBuf>,
     /// One JSON object on each line of standard output, and nothing else
     /// there.
     #[arg(long)]
@@ -133,6 +139,12 @@ mod tests {
         assert!(refusal(&["--meters", "2"]).contains("3..=200"));
         assert!(refusal(&["--slots", "0"]).contains("1..=10000"));
         assert!(refusal(&["--slot-seconds", "901"]).contains("1..=900"));
+    }
+
+    #[test]
+    fn a_capture_goes_with_simulated_homes_alone() {
+        let refused = refusal(&["--p1", "capture.txt", "--csv", "homes.csv"]);
+        assert!(refused.contains("cannot be used with"), "{refused}");
     }
 
     #[test]

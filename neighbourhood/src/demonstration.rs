@@ -14,12 +14,14 @@ use tokio::runtime::Builder;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::args::Options;
+use crate::billed::Billed;
+use crate::bridge::Bridge;
 use crate::display::{Display, Summary};
 use crate::floors::Lowered;
 use crate::household::{Household, Plan, check_homes};
 use crate::processes::Processes;
 use crate::tally::{Counts, Ending, Tally};
-use crate::truth::Truth;
+use crate::truth::{Played, Truth};
 use crate::watch::{Sighting, Watch};
 
 /// MQTT's own port, taken if it is free.
@@ -87,6 +89,8 @@ struct Run<'a> {
     processes: Processes,
     looks: Interval,
     started: Timestamp,
+    /// The captured meter's P1 port, until the books have it.
+    bridge: Option<Bridge>,
     books: Option<Books>,
 }
 
@@ -94,30 +98,37 @@ struct Run<'a> {
 struct Books {
     truth: Truth,
     tally: Tally,
+    billed: Option<Billed>,
 }
 
 impl<'a> Run<'a> {
     fn new(options: &'a Options, dir: &'a Path) -> anyhow::Result<Self> {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let lowered = Lowered::for_region(options.meters, options.slot_seconds);
         Ok(Self {
             options,
             dir,
-            lowered: Lowered::for_region(options.meters, options.slot_seconds),
+            lowered: if options.p1.is_some() { lowered.with_p1() } else { lowered },
             display: Display::new(options),
             processes: Processes::none(dir)?,
             looks,
             started: clock::now(),
+            bridge: None,
             books: None,
         })
     }
 
     async fn go(&mut self) -> anyhow::Result<()> {
         self.introduce()?;
+        if let Some(file) = &self.options.p1 {
+            self.bridge = Some(Bridge::open(file).await?);
+        }
         let (household, mut watch) = self.open_broker().await?;
         for agent in &household.agents {
             self.processes.start("agent", agent.meter.as_str(), &agent.config)?;
         }
+        self.introduce_capture(&household)?;
         let count = household.agents.len();
         self.display.note(&format!("waiting for {count} key parts ..."))?;
         let overdue =
@@ -149,6 +160,22 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// Says which meter is a real one.
+    fn introduce_capture(&mut self, household: &Household) -> anyhow::Result<()> {
+        let (Some(file), Some(bridge), Some(meter)) =
+            (&self.options.p1, &self.bridge, household.captured())
+        else {
+            return Ok(());
+        };
+        let (file, count, address) = (file.display(), bridge.telegrams(), bridge.address());
+        self.display.note(&format!(
+            "{meter} is the P1 capture {file}: {count} telegrams, one a second, over TCP from \
+             {address}; the other meters are simulated"
+        ))?;
+        self.display.label(meter.clone());
+        Ok(())
+    }
+
     /// Starts the collector with its broker on the first port that it gets.
     async fn open_broker(&mut self) -> anyhow::Result<(Household, Watch)> {
         let mut port = PORT;
@@ -158,7 +185,9 @@ impl<'a> Run<'a> {
                 self.display.note(&format!("port {port} is taken: {free} is used instead"))?;
                 port = free;
             }
-            let plan = Plan { dir: self.dir, options: self.options, lowered: &self.lowered };
+            let bridge = self.bridge.as_ref().map(Bridge::address);
+            let (dir, options, lowered) = (self.dir, self.options, &self.lowered);
+            let plan = Plan { dir, options, lowered, bridge };
             let household = plan.write(port)?;
             check_homes(&household, self.options)?;
             self.processes.start("collector", "collector", &household.collector)?;
@@ -204,7 +233,7 @@ impl<'a> Run<'a> {
         arrived: Timestamp,
         household: &Household,
     ) -> anyhow::Result<()> {
-        let Some(Books { truth, tally }) = &mut self.books else {
+        let Some(Books { truth, tally, billed }) = &mut self.books else {
             return self.open_books(sighting, household);
         };
         match sighting {
@@ -212,6 +241,9 @@ impl<'a> Run<'a> {
             Sighting::Result(outcome) => {
                 if let Some(checked) = tally.take(outcome, arrived, truth) {
                     self.display.result(&checked, tally.grid())?;
+                    if let Some(billed) = billed {
+                        billed.take(&checked, truth);
+                    }
                 }
             }
             Sighting::Status(status) => tally.note(status, arrived),
@@ -229,11 +261,15 @@ impl<'a> Run<'a> {
             Sighting::Opened(roster) => {
                 let grid = roster.parameters.grid(roster.first_slot);
                 let sources = household.agents.iter().map(|agent| (&agent.meter, &agent.source));
-                let mut truth = Truth::open(sources, grid, roster.parameters.max_wh_per_slot)?;
+                let played = household.captured().cloned().zip(self.bridge.take());
+                let played = played.map(|(meter, bridge)| Played::new(meter, bridge));
+                let most = roster.parameters.max_wh_per_slot;
+                let mut truth = Truth::open(sources, grid, most, played)?;
                 let slots = self.options.slots;
                 let tally = Tally::new(&household.region, &roster, slots, &mut truth);
                 self.display.opened(&roster)?;
-                self.books = Some(Books { truth, tally });
+                let billed = household.captured().cloned().map(Billed::new);
+                self.books = Some(Books { truth, tally, billed });
             }
             Sighting::Trouble(text) => self.display.note(&text)?,
             _ => {}
@@ -242,7 +278,11 @@ impl<'a> Run<'a> {
     }
 
     fn settle(&mut self) -> anyhow::Result<()> {
-        let Some(Books { tally, .. }) = &mut self.books else { return Ok(()) };
+        let Some(Books { tally, truth, .. }) = &mut self.books else { return Ok(()) };
+        if let Some((meter, slot)) = truth.poll_over() {
+            let text = format!("the P1 capture has ended: {meter} is left out from slot {slot} on");
+            self.display.note(&text)?;
+        }
         for settled in tally.settle(clock::now()) {
             self.display.settled(&settled, tally.grid())?;
         }
@@ -255,10 +295,15 @@ impl<'a> Run<'a> {
 
     fn sum_up(&self, ending: Ending) -> anyhow::Result<Counts> {
         let tally = self.books.as_ref().map(|books| &books.tally);
-        let counts = tally.map(|tally| tally.counts(ending)).unwrap_or_default();
+        let billed = self.books.as_ref().and_then(|books| books.billed.clone());
+        let mut counts = tally.map(|tally| tally.counts(ending)).unwrap_or_default();
+        if billed.as_ref().is_some_and(|billed| !billed.is_right()) {
+            // The window that is wrong was counted when it came.
+            counts.wrong = counts.wrong.max(1);
+        }
         let latencies = tally.and_then(|tally| Some((tally.latency(50)?, tally.latency(99)?)));
         let took = clock::now().since(self.started);
-        self.display.summary(&Summary { counts, took, latencies })?;
+        self.display.summary(&Summary { counts, took, latencies, billed })?;
         Ok(counts)
     }
 }

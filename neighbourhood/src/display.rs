@@ -6,12 +6,13 @@ mod json;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
-use protocol::id::RegionId;
+use protocol::id::{MeterId, RegionId};
 use protocol::message::Roster;
 use protocol::slot::Grid;
 use protocol::topic;
 
 use crate::args::Options;
+use crate::billed::Billed;
 use crate::tally::{Checked, Counts, Settled};
 use human::Human;
 
@@ -30,6 +31,8 @@ pub(crate) struct Summary {
     pub(crate) took: Duration,
     /// The median and the 99th percentile.
     pub(crate) latencies: Option<(Duration, Duration)>,
+    /// The captured meter's bills beside its register.
+    pub(crate) billed: Option<Billed>,
 }
 
 impl Display {
@@ -40,6 +43,13 @@ impl Display {
         }
         let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self::Human(Human::new(options, io::stdout().is_terminal() && !unwanted))
+    }
+
+    /// Labels the meter that is a P1 capture.
+    pub(crate) fn label(&mut self, captured: MeterId) {
+        if let Self::Human(human) = self {
+            human.label(captured);
+        }
     }
 
     /// Text beside the results.

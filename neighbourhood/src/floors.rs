@@ -16,6 +16,10 @@ const LONGEST_DEADLINE_S: u32 = 600;
 /// The longest time in which contributions still count.
 const LONGEST_GRACE_S: u32 = 60;
 
+/// The shortest such time where a meter tells of a slot's end only with its next
+/// telegram, half a second later.
+const SHORTEST_GRACE_WITH_P1_S: u32 = 2;
+
 /// What the registrar signs for a demonstration, and every agent accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lowered {
@@ -26,6 +30,7 @@ pub struct Lowered {
     /// Length of a slot in seconds.
     pub slot_seconds: u32,
     meters: u16,
+    shortest_grace_s: u32,
 }
 
 impl Lowered {
@@ -39,13 +44,19 @@ impl Lowered {
             // One of them may be absent.
             meters.saturating_sub(1).clamp(2, LOWERED)
         };
-        Self { min_contributors, min_slots: LOWERED, slot_seconds, meters }
+        Self { min_contributors, min_slots: LOWERED, slot_seconds, meters, shortest_grace_s: 1 }
+    }
+
+    /// The same with time for a P1 port's contributions.
+    #[must_use]
+    pub fn with_p1(self) -> Self {
+        Self { shortest_grace_s: SHORTEST_GRACE_WITH_P1_S, ..self }
     }
 
     /// Seconds after a slot in which contributions still count.
     #[must_use]
     pub fn grace_s(&self) -> u32 {
-        (self.slot_seconds / 3).clamp(1, LONGEST_GRACE_S)
+        (self.slot_seconds / 3).clamp(self.shortest_grace_s, LONGEST_GRACE_S)
     }
 
     /// Seconds after the grace in which a sum may be opened: a window, within
@@ -128,5 +139,11 @@ mod tests {
             (lowered.grace_s(), lowered.deadline_s())
         };
         assert_eq!([times(1), times(3), times(900)], [(1, 20), (1, 30), (60, 600)]);
+    }
+
+    #[test]
+    fn a_p1_port_has_two_seconds_at_least() {
+        let grace = |seconds| Lowered::for_region(12, seconds).with_p1().grace_s();
+        assert_eq!([grace(1), grace(3), grace(9), grace(900)], [2, 2, 3, 60]);
     }
 }

@@ -2,6 +2,7 @@
 //! would have them.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
@@ -40,12 +41,27 @@ pub(crate) struct Agent {
     key: IdentityKey,
 }
 
+impl Household {
+    /// The meter whose P1 port was captured.
+    pub(crate) fn captured(&self) -> Option<&MeterId> {
+        self.agents.iter().find(|agent| agent.is_captured()).map(|agent| &agent.meter)
+    }
+}
+
+impl Agent {
+    fn is_captured(&self) -> bool {
+        matches!(self.source, SourceConfig::P1(_))
+    }
+}
+
 /// What a neighbourhood is made from.
 pub(crate) struct Plan<'a> {
     /// The folder of all parties' folders.
     pub(crate) dir: &'a Path,
     pub(crate) options: &'a Options,
     pub(crate) lowered: &'a Lowered,
+    /// Where the last meter's P1 port answers, if it has one.
+    pub(crate) bridge: Option<SocketAddr>,
 }
 
 impl Plan<'_> {
@@ -133,6 +149,9 @@ impl Plan<'_> {
     }
 
     fn source(&self, place: u16) -> anyhow::Result<SourceTable> {
+        if let Some(bridge) = self.bridge.filter(|_| place + 1 == self.options.meters) {
+            return Ok(SourceTable::P1 { tcp: bridge.to_string() });
+        }
         let Some(file) = &self.options.csv else {
             return Ok(SourceTable::Simulated {
                 seed: u64::from(place) + 1,
@@ -148,8 +167,10 @@ impl Plan<'_> {
 /// Refuses a file of recorded homes that ends before the demonstration does.
 pub(crate) fn check_homes(household: &Household, options: &Options) -> anyhow::Result<()> {
     let slot_seconds = NonZeroU32::new(options.slot_seconds).context("slots of 0 s")?;
+    // A capture begins with whoever opens its port, and that is to be its agent.
+    let agents = household.agents.iter().filter(|agent| !agent.is_captured());
     // The last home first: a file of too few homes says so at once.
-    for agent in household.agents.iter().rev() {
+    for agent in agents.rev() {
         let source = Source::open(&agent.source, slot_seconds);
         let source = source.with_context(|| format!("--meters {}", options.meters))?;
         if let Source::Csv(home) = &source
@@ -226,12 +247,15 @@ struct Floors {
 enum SourceTable {
     Simulated { seed: u64, solar_peak_w: u32, speedup: u32 },
     Csv { file: PathBuf, home: usize },
+    P1 { tcp: String },
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use clap::Parser;
+    use meter_agent::source::p1::Line as PortLine;
+    use std::net::Ipv4Addr;
 
     #[derive(Parser)]
     struct Line {
@@ -244,7 +268,8 @@ mod tests {
         let words = std::iter::once("neighbourhood").chain(line.iter().copied());
         let options = Line::parse_from(words).options;
         let lowered = Lowered::for_region(options.meters, options.slot_seconds);
-        let plan = Plan { dir: dir.path(), options: &options, lowered: &lowered };
+        let bridge = options.p1.as_ref().map(|_| (Ipv4Addr::LOCALHOST, 2001).into());
+        let plan = Plan { dir: dir.path(), options: &options, lowered: &lowered, bridge };
         let household = plan.write(1883).unwrap();
         (dir, options, household)
     }
@@ -265,10 +290,23 @@ mod tests {
     fn another_port_changes_no_identity() {
         let (dir, options, before) = written(&["--meters", "3"]);
         let lowered = Lowered::for_region(3, 3);
-        let plan = Plan { dir: dir.path(), options: &options, lowered: &lowered };
+        let bridge = None;
+        let plan = Plan { dir: dir.path(), options: &options, lowered: &lowered, bridge };
         let after = plan.write(1884).unwrap();
         let keys = |h: &Household| h.agents.iter().map(|a| a.key).collect::<Vec<_>>();
         assert_eq!((before.registrar, keys(&before)), (after.registrar, keys(&after)));
+    }
+
+    #[test]
+    fn the_last_meter_alone_has_the_captured_port() {
+        let (_dir, _, household) = written(&["--meters", "3", "--p1", "capture.txt"]);
+        assert_eq!(household.captured().map(MeterId::as_str), Some("m-03"));
+        let [first, second, last] = household.agents.as_slice() else { panic!() };
+        for agent in [first, second] {
+            assert!(matches!(agent.source, SourceConfig::Simulated(_)));
+        }
+        let SourceConfig::P1(port) = &last.source else { panic!() };
+        assert_eq!(port.line, PortLine::Tcp { address: "127.0.0.1:2001".to_owned() });
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! every sum the truth that only this demonstration knows.
 
 pub mod args;
+mod billed;
+mod bridge;
 mod demonstration;
 mod display;
 pub mod floors;

@@ -1,5 +1,8 @@
 //! What the sums have to be: the readings themselves, from the same sources as
-//! the agents'. Only a demonstration knows them.
+//! the agents', or the stands that a captured meter showed. Only a demonstration
+//! knows them.
+
+mod stands;
 
 use std::collections::BTreeMap;
 
@@ -9,27 +12,47 @@ use protocol::id::MeterId;
 use protocol::message::{Outcome, Subject};
 use protocol::reading::{Reading, Register};
 use protocol::slot::{Grid, Slot, Window};
+use tokio::sync::mpsc::error::TryRecvError;
+
+use self::stands::Stands;
+use crate::bridge::Bridge;
 
 /// Every meter's readings.
 pub(crate) struct Truth {
     grid: Grid,
     max_wh_per_slot: u32,
     sources: BTreeMap<MeterId, Source>,
+    played: Option<Played>,
+}
+
+/// A meter whose capture is played.
+pub(crate) struct Played {
+    meter: MeterId,
+    bridge: Bridge,
+    stands: Stands,
+    /// Whether the capture has ended.
+    is_over: bool,
+    /// Whether that was told.
+    is_told: bool,
 }
 
 impl Truth {
-    /// Opens every meter's source for the epoch's grid.
+    /// Opens every meter's source for the epoch's grid. `played` has none.
     pub(crate) fn open<'a>(
         meters: impl Iterator<Item = (&'a MeterId, &'a SourceConfig)>,
         grid: Grid,
         max_wh_per_slot: u32,
+        played: Option<Played>,
     ) -> anyhow::Result<Self> {
         let open = |(meter, config): (&MeterId, &SourceConfig)| {
             let source = Source::open(config, grid.slot_seconds);
             Ok((meter.clone(), source.with_context(|| format!("the source of {meter}"))?))
         };
+        let is_played =
+            |meter: &MeterId| played.as_ref().is_some_and(|played| played.meter == *meter);
+        let meters = meters.filter(|(meter, _)| !is_played(meter));
         let sources = meters.map(open).collect::<anyhow::Result<_>>()?;
-        Ok(Self { grid, max_wh_per_slot, sources })
+        Ok(Self { grid, max_wh_per_slot, sources, played })
     }
 
     /// What a result has to be; none if it names what cannot be in a sum.
@@ -59,8 +82,37 @@ impl Truth {
         counted.into_iter().map(|slot| self.reading(meter, slot, outcome.register)).sum()
     }
 
-    /// Whether a meter has readings in at least `needed` slots of a window.
+    /// How far the register of a result's played meter rose in the slots that
+    /// are counted: from the beginning to the end of each run of them.
+    pub(crate) fn register_difference(&mut self, outcome: &Outcome) -> Option<u64> {
+        let left_out = &outcome.uncounted_slots;
+        let counted: Vec<_> =
+            self.span(outcome.first_slot).filter(|slot| !left_out.contains(slot)).collect();
+        let grid = self.grid;
+        let stands = self.played.as_mut()?.stands();
+        let mut runs = counted.chunk_by(|slot, next| slot.plus(1) == *next);
+        runs.try_fold(0_u64, |sum, run| {
+            let (first, last) = (run.first()?, run.last()?);
+            sum.checked_add(stands.rise(outcome.register, grid.start(*first), grid.end(*last))?)
+        })
+    }
+
+    /// The meter whose capture has ended, and the first slot that it has no
+    /// reading for; once.
+    pub(crate) fn poll_over(&mut self) -> Option<(MeterId, Slot)> {
+        let (grid, played) = (self.grid, self.played.as_mut()?);
+        let last = played.stands().last()?;
+        let is_news = played.is_over && !played.is_told;
+        played.is_told = played.is_over;
+        is_news.then(|| (played.meter.clone(), grid.slot_at(last)))
+    }
+
+    /// Whether a meter has readings in at least `needed` slots of a window. A
+    /// capture that ends within a window owes it nothing.
     pub(crate) fn fills(&mut self, meter: &MeterId, window: Window, needed: u16) -> bool {
+        if let Some(played) = self.played.as_mut().filter(|played| played.meter == *meter) {
+            return played.covers(&self.grid, window);
+        }
         // An invented home always has a reading.
         if self.sources.get(meter).is_some_and(Source::is_simulated) {
             return true;
@@ -76,20 +128,51 @@ impl Truth {
 
     /// What the meter's agent encrypts for a slot; none if it has no reading.
     fn reading(&mut self, meter: &MeterId, slot: Slot, register: Register) -> Option<u64> {
-        let source = self.sources.get_mut(meter)?;
-        let Ok(Answer::Ready(quantities)) = source.read(&self.grid, slot, self.grid.end(slot))
-        else {
-            return None;
+        let (start, end) = (self.grid.start(slot), self.grid.end(slot));
+        let wh = match self.played.as_mut().filter(|played| played.meter == *meter) {
+            Some(played) => played.stands().rise(register, start, end)?,
+            None => match self.sources.get_mut(meter)?.read(&self.grid, slot, end) {
+                Ok(Answer::Ready(quantities)) => *quantities.get(&register)?,
+                _ => return None,
+            },
         };
-        let reading = Reading::new(*quantities.get(&register)?, self.max_wh_per_slot).ok()?;
-        Some(reading.to_plaintext())
+        Some(Reading::new(wh, self.max_wh_per_slot).ok()?.to_plaintext())
+    }
+}
+
+impl Played {
+    /// The meter whose port the bridge plays.
+    pub(crate) fn new(meter: MeterId, bridge: Bridge) -> Self {
+        Self { meter, bridge, stands: Stands::default(), is_over: false, is_told: false }
+    }
+
+    /// What went so far.
+    fn stands(&mut self) -> &Stands {
+        while !self.is_over {
+            match self.bridge.poll_sent() {
+                Ok(sent) => self.stands.insert(sent.at, sent.stands),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => self.is_over = true,
+            }
+        }
+        &self.stands
+    }
+
+    /// Whether the capture will last from the beginning of a window to its end.
+    /// Where it has not begun, it should by the first slot.
+    fn covers(&mut self, grid: &Grid, window: Window) -> bool {
+        let begins = self.stands().first().unwrap_or(grid.start(grid.origin));
+        begins <= grid.start(grid.first_slot(window))
+            && grid.window_end(window) <= begins + self.bridge.length()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bridge::Sent;
     use meter_agent::source::csv::{CsvConfig, Home, Unit};
+    use protocol::slot::Timestamp;
     use std::num::NonZeroU32;
 
     const ORIGIN: Slot = Slot(1000);
@@ -110,7 +193,8 @@ mod tests {
             window_slots: NonZeroU32::new(4).unwrap(),
             origin: ORIGIN,
         };
-        Truth::open(meters.iter().map(|(meter, config)| (meter, config)), grid, 65_535).unwrap()
+        let meters = meters.iter().map(|(meter, config)| (meter, config));
+        Truth::open(meters, grid, 65_535, None).unwrap()
     }
 
     fn meter(name: &str) -> MeterId {
@@ -174,6 +258,61 @@ mod tests {
         outcome.uncounted_slots = vec![ORIGIN.plus(1)];
         outcome.slots = 4;
         assert_eq!(truth().expected(&outcome), None);
+    }
+
+    /// A meter whose register rises by 2^i Wh in slot i, of which the capture
+    /// shows `seconds` from the beginning of the first.
+    fn played(seconds: u64) -> Truth {
+        let sent = |s: u64| {
+            let at = Timestamp(ORIGIN.0 * 3_000 + s * 1_000);
+            Sent { at, stands: [(Register::Import, (1 << s.div_ceil(3)) - 1)].into() }
+        };
+        let bridge = Bridge::after((0..=seconds).map(sent).collect());
+        let played = Played::new(meter("m-3"), bridge);
+        Truth { played: Some(played), ..truth() }
+    }
+
+    fn bill(left_out: &[u64]) -> Outcome {
+        let mut bill = outcome(Subject::Meter(meter("m-3")), 0, &["m-3"]);
+        bill.uncounted_slots = left_out.iter().map(|position| ORIGIN.plus(*position)).collect();
+        bill.slots = 4 - u32::try_from(left_out.len()).unwrap();
+        bill
+    }
+
+    #[test]
+    fn a_played_meters_readings_are_what_its_register_rose() {
+        let region = Subject::Region("demo".parse().unwrap());
+        let of_region = |position, names: &[&str]| {
+            played(12).expected(&outcome(region.clone(), position, names))
+        };
+        assert_eq!([of_region(0, &["m-3"]), of_region(3, &["m-3"])], [Some(1), Some(8)]);
+        assert_eq!(of_region(2, &["m-1", "m-3"]), Some(16 + 4));
+        assert_eq!(of_region(4, &["m-3"]), None);
+    }
+
+    #[test]
+    fn a_played_meters_bill_is_the_difference_of_its_register() {
+        for (left_out, wh) in [(&[][..], 15), (&[0], 14), (&[1], 13), (&[1, 2], 9), (&[3], 7)] {
+            let bill = bill(left_out);
+            assert_eq!(played(12).register_difference(&bill), Some(wh), "{left_out:?}");
+            assert_eq!(played(12).expected(&bill), Some(wh), "{left_out:?}");
+        }
+        assert_eq!(played(11).register_difference(&bill(&[])), None);
+        assert_eq!(truth().register_difference(&bill(&[])), None);
+    }
+
+    #[test]
+    fn a_capture_owes_a_bill_for_the_windows_that_it_covers() {
+        let fills = |seconds| played(seconds).fills(&meter("m-3"), Window(0), 2);
+        assert!(fills(12) && !fills(11));
+        assert!(!played(12).fills(&meter("m-3"), Window(1), 2));
+    }
+
+    #[test]
+    fn the_end_of_a_capture_is_told_once() {
+        let mut truth = played(7);
+        assert_eq!(truth.poll_over(), Some((meter("m-3"), ORIGIN.plus(2))));
+        assert_eq!(truth.poll_over(), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod common;
 use std::io::Read as _;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
-use common::{Neighbourhood, of, results};
+use common::{Neighbourhood, of, real_data, results};
 use serde_json::Value;
 
 fn is_right(result: &Value) -> bool {
@@ -143,4 +143,86 @@ fn a_file_of_too_few_homes_or_slots_is_refused() {
     };
     assert!(refusal("4", "1").contains("3 homes"));
     assert!(refusal("3", "2").contains("--slots 2: 1 slots are in the file"));
+}
+
+/// What the import register of a capture shows, in Wh, telegram by telegram.
+fn register(capture: &str) -> Vec<u64> {
+    let tariff = |code: &str| -> Vec<u64> {
+        let lines = capture.lines().filter_map(|line| line.strip_prefix(code));
+        lines.map(|line| line.trim_end_matches("*kWh)").replace('.', "").parse().unwrap()).collect()
+    };
+    let tariffs = tariff("1-0:1.8.1(").into_iter().zip(tariff("1-0:1.8.2("));
+    tariffs.map(|(one, two)| one + two).collect()
+}
+
+#[test]
+fn the_opened_sum_of_a_real_meter_is_what_its_register_rose() {
+    let name = "the_opened_sum_of_a_real_meter_is_what_its_register_rose";
+    let Some(capture) = real_data(name, "p1/capture-566-telegrams.txt") else { return };
+    let file = capture.to_str().unwrap();
+    let run = Neighbourhood::start(&[
+        "--p1",
+        file,
+        "--meters",
+        "3",
+        "--slots",
+        "12",
+        "--slot-seconds",
+        "2",
+    ]);
+    let (events, status, said) = run.end();
+    assert!(status.success(), "{said}");
+    assert!(said.contains("m-03 is the P1 capture"), "{said}");
+    let sums = results(&events, "region");
+    assert_eq!(sums.len(), 12, "{said}");
+    for sum in sums {
+        assert!(is_right(sum), "{sum}");
+        assert_eq!(sum["contributors"], serde_json::json!(["m-01", "m-02", "m-03"]));
+    }
+    let bill = results(&events, "meter").into_iter().find(|b| b["subject"]["meter"] == "m-03");
+    let opened = &bill.unwrap()["sum_wh"];
+    let p1 = serde_json::json!({"meter": "m-03", "register_wh": opened, "opened_wh": opened});
+    assert_eq!(of(&events, "summary")[0]["p1"], p1);
+    // Ten slots of 2 s, somewhere in the capture.
+    let register = register(&std::fs::read_to_string(&capture).unwrap());
+    let mut risen = register.windows(21).map(|telegrams| telegrams[20] - telegrams[0]);
+    assert!(risen.any(|wh| opened == wh), "{opened}");
+}
+
+#[test]
+fn a_meter_is_left_out_once_its_capture_has_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("capture.txt");
+    let telegram = |wh: u64| format!("/KMP5 A\r\n\r\n1-0:1.8.0(185.{wh:03}*kWh)\r\n!\r\n");
+    std::fs::write(&file, (0..9).map(telegram).collect::<String>()).unwrap();
+    let file = file.to_str().unwrap();
+    let run = Neighbourhood::start(&[
+        "--p1",
+        file,
+        "--meters",
+        "3",
+        "--slots",
+        "11",
+        "--slot-seconds",
+        "1",
+    ]);
+    let (events, status, said) = run.end();
+    assert!(status.success(), "{said}");
+    assert!(said.contains("the P1 capture has ended: m-03 is left out from slot"), "{said}");
+    let sums = results(&events, "region");
+    assert!(sums.len() == 11 && sums.iter().all(|sum| is_right(sum)), "{sums:?}");
+    assert_eq!(sums[10]["contributors"], serde_json::json!(["m-01", "m-02"]));
+    let p1 = &of(&events, "summary")[0]["p1"];
+    assert_eq!(p1["register_wh"], p1["opened_wh"]);
+}
+
+#[test]
+fn a_capture_that_cannot_be_told_to_the_wh_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("capture.txt");
+    std::fs::write(&file, "no telegram").unwrap();
+    let run = Neighbourhood::start(&["--p1", file.to_str().unwrap()]);
+    let (events, status, said) = run.end();
+    assert!(events.is_empty() && !status.success(), "{said}");
+    assert!(said.contains("0 telegrams in it are of use"), "{said}");
 }

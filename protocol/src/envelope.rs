@@ -12,12 +12,13 @@ use coset::{
     RegisteredLabelWithPrivate, iana,
 };
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::id::{Digest, Epoch, RegionId, Sender};
 use crate::identity::{Identity, IdentityKey};
-use crate::message::Kind;
+use crate::kind::Kind;
+
+pub use crate::kind::Message;
 
 /// The version of the wire format. Others are refused, never negotiated.
 pub const VERSION: u64 = 1;
@@ -28,12 +29,6 @@ pub const MESSAGE_MAX: usize = 1 << 20;
 /// Header parameter of `[version, kind, region, epoch]`, from the range for
 /// private use.
 const CONTEXT_LABEL: i64 = -65_537;
-
-/// A body that travels in an envelope of its own kind.
-pub trait Message: Serialize + DeserializeOwned {
-    /// The kind that the header names.
-    const KIND: Kind;
-}
 
 /// Why bytes are not the message that was expected. A value that is counted
 /// and logged; it never ends a loop.

@@ -140,6 +140,9 @@ impl Digest {
     /// roster, and outside any epoch.
     pub const NONE: Self = Self([0; 32]);
 
+    /// The digest that no other sorts after.
+    pub const LAST: Self = Self([0xff; 32]);
+
     /// The digest of `bytes` as a thing of the kind `label`.
     #[must_use]
     pub fn of(label: &str, bytes: &[u8]) -> Self {

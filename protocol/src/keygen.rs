@@ -13,8 +13,7 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::envelope::{Envelope, Rejection, encode, seal};
 use crate::id::{Digest, Epoch, MeterId, RegionId, Sender};
 use crate::identity::{Identity, IdentityKey};
-use crate::message::{Invitation, KeyPart, Roster};
-use crate::roster::Member;
+use crate::message::{Invitation, KeyPart, Member, Roster};
 use crate::slot::Slot;
 use crate::statement::Place;
 

@@ -10,6 +10,7 @@ mod hexadecimal;
 pub mod id;
 pub mod identity;
 pub mod keygen;
+pub mod kind;
 pub mod message;
 pub mod meter;
 pub mod output;

@@ -6,82 +6,25 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
-use thiserror::Error;
 
-use crate::envelope::Message;
 use crate::id::{Digest, MeterId};
 use crate::identity::IdentityKey;
+use crate::kind::Message;
 use crate::parameters::Parameters;
 use crate::reading::Register;
-use crate::roster::Member;
 use crate::slot::{Slot, Window};
 use crate::slots::SlotSet;
 
-macro_rules! kinds {
-    ($($(#[$doc:meta])* $name:ident = $number:literal $text:literal,)*) => {
-        /// What a message is. Its number stands in the protected header.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        #[allow(clippy::enum_variant_names)]
-        pub enum Kind { $($(#[$doc])* $name,)* }
+pub use crate::kind::Kind;
 
-        /// A number that stands for no kind.
-        #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-        #[error("{0} is no kind of message")]
-        pub struct KindError(u8);
-
-        impl From<Kind> for u8 {
-            fn from(kind: Kind) -> u8 {
-                match kind { $(Kind::$name => $number,)* }
-            }
-        }
-
-        impl TryFrom<u8> for Kind {
-            type Error = KindError;
-            fn try_from(number: u8) -> Result<Self, KindError> {
-                match number { $($number => Ok(Self::$name),)* other => Err(KindError(other)) }
-            }
-        }
-
-        impl Kind {
-            /// Every kind.
-            pub const ALL: &'static [Self] = &[$(Self::$name),*];
-
-            /// The kind's name.
-            #[must_use]
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$name => $text,)* }
-            }
-        }
-
-        $(impl Message for $name { const KIND: Kind = Kind::$name; })*
+macro_rules! bodies {
+    ($($body:ident)*) => {
+        $(impl Message for $body { const KIND: Kind = Kind::$body; })*
     };
 }
 
-kinds! {
-    /// Registrar to all: who may join the next epoch, under which parameters.
-    Invitation = 1 "invitation",
-    /// Member to collector: its part of the group key.
-    KeyPart = 2 "key part",
-    /// Registrar to all: the epoch's members, keys and parameters.
-    Roster = 3 "roster",
-    /// Member to collector: one slot's encrypted readings.
-    Contribution = 4 "contribution",
-    /// Collector to a member: its contribution was taken.
-    Receipt = 5 "receipt",
-    /// Collector to all holders: help to open these sums.
-    Request = 6 "request",
-    /// Holder to collector: its share of the requested sums.
-    Share = 7 "share",
-    /// Member to collector: consent to open its own window.
-    Claim = 8 "claim",
-    /// Holder to collector: why it does not help.
-    Refusal = 9 "refusal",
-    /// Collector to all: a sum.
-    Outcome = 10 "result",
-    /// Collector to all: where a round stands.
-    Status = 11 "status",
-    /// Agent to operators: how the machine is.
-    State = 12 "state",
+bodies! {
+    Invitation KeyPart Roster Contribution Receipt Request Share Claim Refusal Outcome Status State
 }
 
 /// Who may join an epoch, under which parameters. Every key part answers one
@@ -135,6 +78,17 @@ pub struct Roster {
     pub group_key: ByteBuf,
     /// The members, in the order of their ids.
     pub members: Vec<Member>,
+}
+
+/// A member as the roster names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct Member {
+    /// The member.
+    pub meter: MeterId,
+    /// The key that it signs with.
+    pub key: IdentityKey,
+    /// The scheme's encoding of its key part with the proof of possession.
+    pub part: ByteBuf,
 }
 
 /// One slot's readings of one meter, encrypted.

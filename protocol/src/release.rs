@@ -203,6 +203,13 @@ impl<S: Scheme> Guard<S> {
         self.regions.contains_key(&slot)
     }
 
+    /// Whether this holder has answered a request for bills of a window.
+    #[must_use]
+    pub fn has_billed(&self, window: Window) -> bool {
+        let all = (window, Digest::NONE)..=(window, Digest::LAST);
+        self.bills.range(all).next().is_some()
+    }
+
     /// Forgets targets whose deadline has passed; from then on they are
     /// refused.
     pub fn forget(&mut self, before: Window, first_slot: Slot) {

@@ -2,29 +2,16 @@
 //! a member makes before it takes part.
 
 use aggregation::{Canonical as _, Context, Participant, Scheme};
-use serde_bytes::ByteBuf;
-use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 use thiserror::Error;
 
 use crate::envelope::{Envelope, Rejection, encode};
 use crate::id::{Digest, Epoch, MeterId, RegionId, Sender};
 use crate::identity::IdentityKey;
 use crate::keygen;
-use crate::message::{Invitation, Invited, Roster};
+use crate::message::{Invitation, Invited, Member, Roster};
 use crate::parameters::{Floors, ParameterError, Parameters, check};
 use crate::slot::{Grid, Slot, Timestamp};
 use crate::statement::Place;
-
-/// A member as the roster names it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
-pub struct Member {
-    /// The member.
-    pub meter: MeterId,
-    /// The key that it signs with.
-    pub key: IdentityKey,
-    /// The scheme's encoding of its key part with the proof of possession.
-    pub part: ByteBuf,
-}
 
 /// The check that a roster failed.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]

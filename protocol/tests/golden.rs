@@ -30,10 +30,10 @@ use protocol::id::{Digest, Epoch, MeterId, Sender};
 use protocol::identity::Identity;
 use protocol::keygen;
 use protocol::message::{
-    Claim, Contribution, KeyPart, Kind, Outcome, Phase, Receipt, Refusal, Roster, Share, State,
-    Status, Subject, Target,
+    Claim, Contribution, KeyPart, Kind, Member, Outcome, Phase, Receipt, Refusal, Roster, Share,
+    State, Status, Subject, Target,
 };
-use protocol::roster::{AcceptedRoster, Member};
+use protocol::roster::AcceptedRoster;
 use protocol::slot::Window;
 use protocol::statement::Place;
 use serde_bytes::ByteBuf;

@@ -53,10 +53,10 @@ fn terms<S: Kit>() -> Terms {
 fn ignored(bend: impl FnOnce(&mut Terms)) -> Vec<Event> {
     let mut street = Street::open(MEMBERS);
     street.run_slot(0);
-    let mut bent = terms::<Plain>();
-    bend(&mut bent);
+    let mut others = terms::<Plain>();
+    bend(&mut others);
     street.outputs.clear();
-    street.start_again(bent);
+    street.start_again(others);
     street.collector.handle_connected(street.now);
     street.run_slot(1);
     // The roster holds: it is the one that is published, and all are summed.

@@ -86,11 +86,11 @@ impl Faults {
             duplicate_per_mille: 200,
             disconnect_per_mille: 5,
             delay_ms: 5..=9_000,
-            unnoticed_ms: 0..=45_000,
+            unnoticed_ms: 0..=10_000,
             reconnect_ms: 500..=30_000,
             ahead_ms: -4_000..=4_000,
             steps: Some(Steps {
-                every_ms: 300_000..=1_800_000,
+                every_ms: 900_000..=3_600_000,
                 by_ms: -3_600_000..=3_600_000,
                 wrong_ms: 1_000..=300_000,
             }),

@@ -7,7 +7,9 @@ use aggregation::Scheme;
 use protocol::envelope::{Envelope, Rejection};
 use protocol::id::{Digest, MeterId, RegionId};
 use protocol::identity::IdentityKey;
-use protocol::message::{Kind, Outcome, Phase, Request, Share, Status, Subject, Target};
+use protocol::message::{
+    Contribution, Kind, Outcome, Phase, Request, Share, Status, Subject, Target,
+};
 use protocol::output::Publication;
 use protocol::reading::Register;
 use protocol::release;
@@ -43,6 +45,8 @@ pub enum Violation {
     Disagreement { meter: MeterId, slot: Slot },
     #[error("{holder} helped to open two sets of slot {slot}")]
     TwoSets { holder: MeterId, slot: Slot },
+    #[error("{meter} encrypted slot {slot} twice")]
+    EncryptedTwice { meter: MeterId, slot: Slot },
     #[error("{0} helped with a request that was never made")]
     NotAsked(Party),
     #[error("what {party} published cannot be read: {rejection}")]
@@ -66,16 +70,24 @@ pub struct ResultKey {
     pub first_slot: Slot,
 }
 
+impl ResultKey {
+    fn of(outcome: &Outcome) -> Self {
+        let Outcome { subject, register, first_slot, .. } = outcome.clone();
+        Self { subject, register, first_slot }
+    }
+}
+
 /// A result and when it was published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Published {
     /// The result.
     pub outcome: Outcome,
-    /// When it was published first.
+    /// When it reached the broker first.
     pub at: Timestamp,
 }
 
-/// Sees all that is published, and knows what the meters read.
+/// Sees all that is said, and knows what the meters read. What is said may be
+/// lost on its way: only a result that reached the broker is published.
 pub(crate) struct Judge<S: Scheme> {
     region: RegionId,
     registrar: IdentityKey,
@@ -84,7 +96,9 @@ pub(crate) struct Judge<S: Scheme> {
     pub(crate) roster: Option<AcceptedRoster<S>>,
     pub(crate) results: BTreeMap<ResultKey, Published>,
     pub(crate) abandoned: BTreeMap<Target, Status>,
+    said: BTreeMap<ResultKey, Outcome>,
     requests: BTreeMap<Digest, Target>,
+    encrypted: BTreeMap<(MeterId, Slot), Contribution>,
     sets: BTreeMap<(MeterId, Slot), Digest>,
 }
 
@@ -95,17 +109,25 @@ impl<S: Scheme> Judge<S> {
         ids: Vec<MeterId>,
         truth: Truth,
     ) -> Self {
-        let (results, abandoned, requests, sets) = Default::default();
-        Self { region, registrar, ids, truth, roster: None, results, abandoned, requests, sets }
+        let (results, abandoned, said, requests, encrypted, sets) = Default::default();
+        let roster = None;
+        Self {
+            region,
+            registrar,
+            ids,
+            truth,
+            roster,
+            results,
+            abandoned,
+            said,
+            requests,
+            encrypted,
+            sets,
+        }
     }
 
-    /// Judges a message that `party` publishes.
-    pub(crate) fn see(
-        &mut self,
-        party: Party,
-        publication: &Publication,
-        now: Timestamp,
-    ) -> Result<(), Violation> {
+    /// Judges a message that `party` hands out, whoever gets it.
+    pub(crate) fn see(&mut self, party: Party, publication: &Publication) -> Result<(), Violation> {
         if topic::is_json(&publication.topic) {
             return Ok(());
         }
@@ -121,6 +143,10 @@ impl<S: Scheme> Judge<S> {
                 self.see_request(&request);
                 Ok(())
             }
+            Kind::Contribution => {
+                let (meter, body) = roster.open_from_member(&envelope).map_err(unreadable)?;
+                self.see_contribution(meter, &body)
+            }
             Kind::Share => {
                 let (holder, share) = roster.open_from_member(&envelope).map_err(unreadable)?;
                 self.see_share(party, holder, &share)
@@ -132,10 +158,38 @@ impl<S: Scheme> Judge<S> {
             }
             Kind::Outcome => {
                 let outcome = roster.open_from_collector(&envelope).map_err(unreadable)?;
-                self.see_outcome(&outcome, now)
+                self.see_outcome(&outcome)
             }
             _ => Ok(()),
         }
+    }
+
+    /// Takes a message that has reached the broker: the results among them are
+    /// published.
+    pub(crate) fn hear(&mut self, publication: &Publication, at: Timestamp) {
+        let (Some(roster), Ok(envelope)) = (&self.roster, Envelope::parse(&publication.payload))
+        else {
+            return;
+        };
+        if let Ok(outcome) = roster.open_from_collector::<Outcome>(&envelope) {
+            let key = ResultKey::of(&outcome);
+            self.results.entry(key).or_insert(Published { outcome, at });
+        }
+    }
+
+    /// A meter that stops does not know any more what it encrypted while its
+    /// clock was ahead of the time.
+    pub(crate) fn forget_early(&mut self, party: Party, now: Timestamp) {
+        let (Some(roster), Party::Meter(number)) = (&self.roster, party) else { return };
+        let stopped = self.ids.get(usize::from(number));
+        let grid = roster.grid();
+        self.encrypted.retain(|(meter, slot), _| Some(meter) != stopped || grid.end(*slot) <= now);
+    }
+
+    fn see_contribution(&mut self, meter: MeterId, body: &Contribution) -> Result<(), Violation> {
+        let slot = body.slot;
+        let known = self.encrypted.entry((meter.clone(), slot)).or_insert_with(|| body.clone());
+        if known == body { Ok(()) } else { Err(Violation::EncryptedTwice { meter, slot }) }
     }
 
     fn see_roster(&mut self, message: &[u8]) -> Result<(), Violation> {
@@ -174,21 +228,14 @@ impl<S: Scheme> Judge<S> {
         }
     }
 
-    pub(crate) fn see_outcome(
-        &mut self,
-        outcome: &Outcome,
-        at: Timestamp,
-    ) -> Result<(), Violation> {
+    pub(crate) fn see_outcome(&mut self, outcome: &Outcome) -> Result<(), Violation> {
         match &outcome.subject {
             Subject::Region(_) => self.check_region(outcome)?,
             Subject::Meter(meter) => self.check_bill(meter, outcome)?,
         }
         self.check_agreement(outcome)?;
-        let Outcome { subject, register, first_slot, .. } = outcome.clone();
-        let key = ResultKey { subject, register, first_slot };
-        let fresh = || Published { outcome: outcome.clone(), at };
-        let known = self.results.entry(key).or_insert_with(fresh);
-        if known.outcome == *outcome { Ok(()) } else { Err(Violation::TwoResults(first_slot)) }
+        let known = self.said.entry(ResultKey::of(outcome)).or_insert_with(|| outcome.clone());
+        if known == outcome { Ok(()) } else { Err(Violation::TwoResults(outcome.first_slot)) }
     }
 
     fn check_region(&self, outcome: &Outcome) -> Result<(), Violation> {
@@ -246,7 +293,7 @@ impl<S: Scheme> Judge<S> {
 
     /// A bill covers no slot whose own result does not count the meter.
     fn check_agreement(&self, new: &Outcome) -> Result<(), Violation> {
-        let known = self.results.values().map(|published| &published.outcome);
+        let known = self.said.values();
         let all: Vec<_> = known.filter(|known| known.register == new.register).collect();
         let is_region = |outcome: &&&Outcome| matches!(outcome.subject, Subject::Region(_));
         if is_region(&&new) {
@@ -312,9 +359,8 @@ mod tests {
         let (mut world, mut region, mut bill) = after_a_window();
         let before = (region.clone(), bill.clone());
         alter(&mut region, &mut bill);
-        let now = world.now();
         let altered = if region == before.0 { bill } else { region };
-        world.judge.see_outcome(&altered, now)
+        world.judge.see_outcome(&altered)
     }
 
     #[test]
@@ -391,19 +437,38 @@ mod tests {
     fn a_bill_that_covers_what_was_not_counted_is_seen() {
         let (mut world, _, bill) = after_a_window();
         let id = world.id(3).unwrap().clone();
-        let key = ResultKey { subject: Subject::Meter(id.clone()), ..key_of(&bill) };
+        let key = ResultKey { subject: Subject::Meter(id.clone()), ..ResultKey::of(&bill) };
         let mut bill = world.judge.results[&key].outcome.clone();
         let slot = bill.uncounted_slots.remove(0);
         bill.slots += 1;
         bill.sum_wh += Truth::powers(15).wh(3, bill.register, slot);
-        let now = world.now();
-        let found = world.judge.see_outcome(&bill, now);
+        let found = world.judge.see_outcome(&bill);
         assert_eq!(found, Err(Violation::Disagreement { meter: id, slot }));
     }
 
-    fn key_of(outcome: &Outcome) -> ResultKey {
-        let Outcome { subject, register, first_slot, .. } = outcome.clone();
-        ResultKey { subject, register, first_slot }
+    #[test]
+    fn a_slot_that_is_encrypted_twice_is_seen_and_a_repetition_is_none() {
+        let (mut world, _, _) = after_a_window();
+        let ((meter, slot), body) = world.judge.encrypted.pop_first().unwrap();
+        let other = world.judge.encrypted.pop_first().unwrap().1;
+        let other = Contribution { slot, ..other };
+        let mut see = |body: &Contribution| world.judge.see_contribution(meter.clone(), body);
+        assert_eq!(see(&body), Ok(()));
+        assert_eq!(see(&body), Ok(()));
+        let twice = Violation::EncryptedTwice { meter: meter.clone(), slot };
+        assert_eq!(see(&other), Err(twice));
+    }
+
+    #[test]
+    fn a_result_that_never_reaches_the_broker_is_not_published() {
+        let (mut world, region, _) = after_a_window();
+        world.judge.results.clear();
+        assert_eq!(world.judge.see_outcome(&region), Ok(()));
+        assert!(world.judge.results.is_empty());
+        let mut sent = world.wire().iter().filter(|sent| sent.topic.ends_with("/c/result"));
+        let (sent, now) = (sent.next().unwrap().clone(), world.now());
+        world.judge.hear(&sent, now);
+        assert_eq!(world.judge.results.len(), 1);
     }
 
     #[test]

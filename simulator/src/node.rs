@@ -97,6 +97,8 @@ pub(crate) struct Node<S: Scheme> {
     ahead_ms: i64,
     /// How far the clock was set wrong.
     stepped_ms: i64,
+    /// Whether the party takes itself to be connected.
+    is_linked: bool,
     /// The slot that is read next.
     next_slot: Option<Slot>,
 }
@@ -105,8 +107,8 @@ impl<S: Scheme> Node<S> {
     pub(crate) fn new(rng: &mut Rng, ahead_ms: i64) -> Self {
         let mut identity_seed = [0; 32];
         rand::Rng::fill_bytes(rng, &mut identity_seed);
-        let (machine, disk, alarm, stepped_ms, next_slot) = Default::default();
-        Self { machine, disk, identity_seed, alarm, ahead_ms, stepped_ms, next_slot }
+        let (machine, disk, alarm, stepped_ms, is_linked, next_slot) = Default::default();
+        Self { machine, disk, identity_seed, alarm, ahead_ms, stepped_ms, is_linked, next_slot }
     }
 
     /// Who the party is, in every life.
@@ -125,6 +127,7 @@ impl<S: Scheme> Node<S> {
         self.machine = None;
         self.alarm = None;
         self.stepped_ms = 0;
+        self.is_linked = false;
     }
 
     pub(crate) fn is_up(&self) -> bool {
@@ -138,12 +141,15 @@ impl<S: Scheme> Node<S> {
 
     /// Sets the clock wrong by so many milliseconds, or right by none. A source
     /// that goes by a clock which steps back reads the same slots again.
-    pub(crate) fn step_clock(&mut self, stepped_ms: i64) {
-        if stepped_ms < self.stepped_ms {
-            self.next_slot = None;
-        }
+    pub(crate) fn step_clock(&mut self, stepped_ms: i64, now: Timestamp) {
+        let is_back = stepped_ms < self.stepped_ms;
         self.stepped_ms = stepped_ms;
         self.alarm = None;
+        if let Some(Machine::Meter(meter)) = &self.machine
+            && let Some(grid) = meter.grid().filter(|_| is_back)
+        {
+            self.next_slot = Some(grid.slot_at(self.clock(now)).max(grid.origin));
+        }
     }
 
     /// The party's own time.
@@ -166,11 +172,17 @@ impl<S: Scheme> Node<S> {
     ) -> Vec<Output> {
         let clock = self.clock(now);
         let Some(machine) = &mut self.machine else { return Vec::new() };
+        if let Cause::Connected | Cause::Disconnected = cause {
+            let is_linked = matches!(cause, Cause::Connected);
+            // A link is lost before it is there again.
+            if std::mem::replace(&mut self.is_linked, is_linked) {
+                machine.handle_disconnected(clock);
+            }
+        }
         match cause {
             Cause::Message(message) => machine.handle_message(message, clock),
             Cause::Connected => machine.handle_connected(clock),
-            Cause::Disconnected => machine.handle_disconnected(clock),
-            Cause::Time => {}
+            Cause::Disconnected | Cause::Time => {}
         }
         if machine.poll_timeout().is_some_and(|due| due <= clock) {
             machine.handle_timeout(clock);

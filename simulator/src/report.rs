@@ -14,7 +14,7 @@ use crate::plan::Party;
 /// What was published and what happened.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// Every result, with the time of its publication.
+    /// Every result that reached the broker, and when.
     pub results: BTreeMap<ResultKey, Published>,
     /// The status of every round that was abandoned, with its reason.
     pub abandoned: BTreeMap<Target, Status>,

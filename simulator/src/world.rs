@@ -54,8 +54,8 @@ enum Happening {
     Disconnection(Party),
     /// Some meter's clock is set wrong.
     ClockStep,
-    /// A party's clock is set right.
-    ClockSetRight(Party),
+    /// A meter's clock is set right.
+    ClockSetRight(u16),
     /// A party's alarm.
     Alarm(Party),
 }
@@ -204,7 +204,7 @@ impl<S: Scheme> World<S> {
         let roster = self.judge.roster.as_ref()?;
         let end = roster.grid().start(roster.body().end_slot);
         let spans = roster.parameters().grace() + roster.parameters().deadline();
-        Some(end + spans + Duration::from_mins(1))
+        Some(end + spans + Duration::from_mins(2))
     }
 
     /// The source of a meter gives no reading for a slot.
@@ -225,7 +225,10 @@ impl<S: Scheme> World<S> {
         self.now = self.now.max(at);
         self.step += 1;
         let done = match happening {
-            Happening::Arrival(party, publication) => self.arrive(party, &publication),
+            Happening::Arrival(_, publication) => {
+                self.arrive(&publication);
+                Ok(())
+            }
             Happening::Delivery(party, message) => self.deliver(party, message),
             Happening::Connection(party) => self.connect(party),
             Happening::Disconnection(party) => self.disconnect(party),
@@ -233,8 +236,8 @@ impl<S: Scheme> World<S> {
                 self.step_some_clock();
                 Ok(())
             }
-            Happening::ClockSetRight(party) => {
-                self.set_clock_right(party);
+            Happening::ClockSetRight(meter) => {
+                self.set_clock_right(meter);
                 Ok(())
             }
             Happening::Alarm(party) => self.ring(party),
@@ -288,7 +291,7 @@ impl<S: Scheme> World<S> {
             }
             Output::Publish(publication) => {
                 self.remember(party, &publication.topic, &publication.payload);
-                self.judge.see(party, &publication, self.now)?;
+                self.judge.see(party, &publication)?;
                 self.publish(party, publication);
                 Ok(())
             }

@@ -7,6 +7,7 @@ use protocol::message::{Roster, Subject, Target};
 use protocol::slot::{Grid, Slot, Timestamp, Window};
 
 use crate::args::Options;
+use crate::billed::Billed;
 use crate::display::Summary;
 use crate::tally::{Checked, Settled, Sum};
 
@@ -21,14 +22,22 @@ const PLAIN: &str = "\x1b[0m";
 pub(crate) struct Human {
     meters: u16,
     slots: u32,
-    source: &'static str,
+    source: String,
+    /// The meter that is a P1 capture.
+    captured: Option<MeterId>,
     colours: bool,
 }
 
 impl Human {
     pub(super) fn new(options: &Options, colours: bool) -> Self {
         let source = if options.csv.is_some() { "recorded readings" } else { "simulated readings" };
-        Self { meters: options.meters, slots: options.slots, source, colours }
+        let (meters, slots, source) = (options.meters, options.slots, source.to_owned());
+        Self { meters, slots, source, captured: None, colours }
+    }
+
+    pub(super) fn label(&mut self, captured: MeterId) {
+        self.source = format!("{}, {captured}'s from the P1 capture", self.source);
+        self.captured = Some(captured);
     }
 
     pub(super) fn opened(&self, roster: &Roster) -> String {
@@ -88,15 +97,24 @@ impl Human {
             window.0 + 1,
             self.source,
         )];
-        let results: Vec<_> = settled.results.values().collect();
+        let results = settled.results.values();
+        let (captured, results): (Vec<_>, Vec<_>) =
+            results.partition(|bill| self.is_captured(bill));
         for row in results.chunks(COLUMNS) {
             lines.push(row.iter().map(|checked| self.bill(checked)).collect());
         }
-        if let Some(slowest) = results.iter().map(|checked| checked.latency).max() {
+        lines.extend(captured.iter().map(|bill| self.bill(bill) + "  P1 capture"));
+        let results = settled.results.values();
+        if let Some(slowest) = results.clone().map(|checked| checked.latency).max() {
             lines.push(format!("  {} sums, the last after {}", results.len(), millis(slowest)));
         }
         lines.extend(self.without_bill(settled));
         lines.join("\n") + "\n"
+    }
+
+    fn is_captured(&self, checked: &Checked) -> bool {
+        let Subject::Meter(meter) = &checked.outcome.subject else { return false };
+        self.captured.as_ref() == Some(meter)
     }
 
     fn bill(&self, checked: &Checked) -> String {
@@ -137,13 +155,20 @@ impl Human {
             let (half, most) = (millis(half), millis(most));
             format!("from the end of a span to its sum: half within {half}, 99 % within {most}")
         });
+        let billed = summary.billed.as_ref().map(|billed| {
+            let Billed { meter, windows, register_wh, opened_wh } = billed;
+            format!(
+                "{meter}, the P1 capture: register difference over {windows} windows: \
+                 {register_wh} Wh, opened: {opened_wh} Wh"
+            )
+        });
         let good = counts.wrong == 0 && counts.missing == 0;
         let (colour, verdict) = match (good, counts.region_results) {
             (true, 0) => (PLAIN, "nothing was summed"),
             (true, _) => (GREEN, "every sum equals the truth"),
             (false, _) => (RED, "NOT every sum is there and right"),
         };
-        let lines = [Some(total), latency, Some(self.paint(colour, verdict))];
+        let lines = [Some(total), latency, billed, Some(self.paint(colour, verdict))];
         lines.into_iter().flatten().collect::<Vec<_>>().join("\n")
     }
 

@@ -5,6 +5,7 @@ use protocol::message::Subject;
 use protocol::slot::Slot;
 use serde::Serialize;
 
+use crate::billed::Billed;
 use crate::display::Summary;
 use crate::tally::Checked;
 
@@ -31,7 +32,24 @@ enum Line<'a> {
         missing: u64,
         refused: u64,
         seconds: f64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        p1: Option<P1<'a>>,
     },
+}
+
+/// The captured meter's bills beside its register.
+#[derive(Serialize)]
+struct P1<'a> {
+    meter: &'a MeterId,
+    register_wh: u64,
+    opened_wh: u64,
+}
+
+impl<'a> From<&'a Billed> for P1<'a> {
+    fn from(billed: &'a Billed) -> Self {
+        let Billed { meter, register_wh, opened_wh, .. } = billed;
+        Self { meter, register_wh: *register_wh, opened_wh: *opened_wh }
+    }
 }
 
 pub(super) fn ready(port: u16) -> String {
@@ -61,6 +79,7 @@ pub(super) fn summary(summary: &Summary) -> String {
         missing: counts.missing,
         refused: counts.refused,
         seconds: summary.took.as_secs_f64(),
+        p1: summary.billed.as_ref().map(P1::from),
     })
 }
 

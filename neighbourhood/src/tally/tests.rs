@@ -5,8 +5,8 @@ use meter_agent::source::SourceConfig;
 use meter_agent::source::simulated::SimulatedConfig;
 use protocol::id::Digest;
 use protocol::identity::Identity;
+use protocol::message::Member;
 use protocol::parameters::{Parameters, Threshold};
-use protocol::roster::Member;
 use protocol::slot::Slot;
 use serde_bytes::ByteBuf;
 use std::num::NonZeroU32;
@@ -29,7 +29,7 @@ fn run(slots: u32) -> Run {
     };
     let meters = [(METERS[0].parse().unwrap(), config(1)), (METERS[1].parse().unwrap(), config(2))];
     let sources = meters.iter().map(|(meter, config)| (meter, config));
-    let mut truth = Truth::open(sources, grid, 65_535).unwrap();
+    let mut truth = Truth::open(sources, grid, 65_535, None).unwrap();
     let tally = Tally::new(&"demo".parse().unwrap(), &roster, slots, &mut truth);
     Run { tally, truth }
 }

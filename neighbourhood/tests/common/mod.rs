@@ -1,6 +1,7 @@
 //! A neighbourhood as a program, and what it says.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -117,4 +118,21 @@ pub(crate) fn of<'a>(events: &'a [Value], sort: &str) -> Vec<&'a Value> {
 pub(crate) fn results<'a>(events: &'a [Value], subject: &str) -> Vec<&'a Value> {
     let results = of(events, "result").into_iter();
     results.filter(|result| result["subject"][subject].is_string()).collect()
+}
+
+/// A file of the real data that stand beside the workspace or where
+/// `HUSHGRID_DATA` says. Where they are missing, `test` is reported as
+/// skipped; with `CI=true` it fails instead.
+pub(crate) fn real_data(test: &str, file: &str) -> Option<PathBuf> {
+    let beside = || concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data").into();
+    let path = std::env::var_os("HUSHGRID_DATA").unwrap_or_else(beside);
+    let path = PathBuf::from(path).join(file);
+    if path.exists() {
+        return Some(path);
+    }
+    let ci = std::env::var_os("CI").is_some_and(|ci| ci == "true");
+    assert!(!ci, "{test} needs {}", path.display());
+    // Written directly, since the harness swallows what a passing test prints.
+    writeln!(std::io::stderr(), "SKIPPED {test}: no {}", path.display()).ok();
+    None
 }

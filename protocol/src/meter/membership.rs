@@ -190,12 +190,14 @@ impl<S: Scheme> Membership<S> {
         }
     }
 
-    /// Replaces a claim that nobody was asked about yet by one that covers a
-    /// slot that was counted meanwhile.
+    /// Claims a window anew that nobody was asked about yet, with a slot that
+    /// was counted meanwhile.
     fn claim_again(&mut self, core: &mut Core, slot: Slot, now: Timestamp) {
         let window = self.roster.grid().window_of(slot);
-        if let Some(window) = window.filter(|window| self.claims.contains_key(window)) {
-            self.claim(core, window, now);
+        let open = |window: &Window| *window < self.next_claim && !self.guard.has_billed(*window);
+        if let Some(window) = window.filter(open) {
+            // Too few slots still: that was said when the window was claimed.
+            self.claim(core, window, now).ok();
         }
     }
 
@@ -209,20 +211,26 @@ impl<S: Scheme> Membership<S> {
     fn claim_next(&mut self, core: &mut Core, now: Timestamp) {
         let window = self.next_claim;
         self.next_claim = Window(window.0 + 1);
-        self.claim(core, window, now);
+        if let Err(slots) = self.claim(core, window, now) {
+            let needed = self.roster.parameters().min_slots;
+            core.event(Event::WindowClosed { window, slots, needed });
+        }
     }
 
-    fn claim(&mut self, core: &mut Core, window: Window, now: Timestamp) {
+    /// Claims the slots of a window in which this meter was counted.
+    ///
+    /// # Errors
+    /// The number of those slots, if there are too few.
+    fn claim(&mut self, core: &mut Core, window: Window, now: Timestamp) -> Result<(), u32> {
         let slots = self.guard.counted(&self.roster, window, &core.terms.meter);
         let (found, needed) = (slots.count(), self.roster.parameters().min_slots);
         let claim = if found < u32::from(needed) { None } else { self.sum_up(core, window, slots) };
-        let Some(claim) = claim else {
-            return core.event(Event::WindowClosed { window, slots: found, needed });
-        };
+        let claim = claim.ok_or(found)?;
         let message = self.seal(core, &claim);
         core.publish(MeterTopic::Claim, message.clone());
         let retry = Retry::started(now, &mut core.rng);
         self.claims.insert(window, OpenClaim { message, retry });
+        Ok(())
     }
 
     fn sum_up(&self, core: &mut Core, window: Window, slots: SlotSet) -> Option<Claim> {

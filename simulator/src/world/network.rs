@@ -40,9 +40,7 @@ impl<S: Scheme> World<S> {
     /// The party notices later.
     fn lose_connection(&mut self, party: Party) {
         self.broker.disconnect(party);
-        let lost = |happening: &Happening| {
-            matches!(happening, Happening::Arrival(from, _) if *from == party)
-        };
+        let lost = |happening: &Happening| matches!(happening, Happening::Arrival(from, _) if *from == party);
         self.agenda.retain(|_, happening| !lost(happening));
         let at = self.now + span(&self.plan.faults.unnoticed_ms, &mut self.rng);
         self.schedule(at, Happening::Disconnection(party));
@@ -57,15 +55,11 @@ impl<S: Scheme> World<S> {
         self.turn(party, &Cause::Disconnected)
     }
 
-    pub(super) fn arrive(
-        &mut self,
-        from: Party,
-        publication: &Publication,
-    ) -> Result<(), Violation> {
+    pub(super) fn arrive(&mut self, publication: &Publication) {
+        self.judge.hear(publication, self.now);
         for party in self.broker.route(publication) {
             self.transmit(party, &publication.payload);
         }
-        self.judge.hear(from, publication, self.now)
     }
 
     fn transmit(&mut self, party: Party, payload: &[u8]) {
@@ -102,8 +96,8 @@ impl<S: Scheme> World<S> {
 
     /// Sends a message towards the broker. What is published while there is no
     /// connection is lost, as with the daemons. A hop may lose what parties say
-    /// to each other and say again; a result is lost with its connection alone,
-    /// as quality of service 1 has it.
+    /// to each other and say again. What is for those outside, as a result, is
+    /// lost with its connection alone, as quality of service 1 has it.
     pub(super) fn publish(&mut self, party: Party, publication: Publication) {
         if self.broker.is_connected(party) {
             if self.plan.faults.disconnects(&mut self.rng) {

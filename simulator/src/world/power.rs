@@ -46,25 +46,27 @@ impl<S: Scheme> World<S> {
 
     /// Sets a meter's clock wrong by so many milliseconds, forward or back where
     /// negative, until [`World::set_clock_right`] or its next start.
-    pub fn step_clock(&mut self, party: Party, by_ms: i64) {
+    pub fn step_clock(&mut self, meter: u16, by_ms: i64) {
+        let party = Party::Meter(meter);
         if let Some(node) = self.nodes.get_mut(&party) {
-            node.step_clock(by_ms);
+            node.step_clock(by_ms, self.now);
         }
         self.set_alarm(party);
     }
 
     /// Sets a meter's clock right, as far as it ever was.
-    pub fn set_clock_right(&mut self, party: Party) {
-        self.step_clock(party, 0);
+    pub fn set_clock_right(&mut self, meter: u16) {
+        self.step_clock(meter, 0);
     }
 
     /// Some meter's clock is set wrong for a while.
     pub(super) fn step_some_clock(&mut self) {
         let Some(steps) = self.plan.faults.steps.clone() else { return };
-        let party = Party::Meter(self.rng.random_range(0..self.plan.meters));
-        self.step_clock(party, self.rng.random_range(steps.by_ms.clone()));
+        let meter = self.rng.random_range(0..self.plan.meters);
+        let by_ms = self.rng.random_range(steps.by_ms);
+        self.step_clock(meter, by_ms);
         let right = self.now + span(&steps.wrong_ms, &mut self.rng);
-        self.schedule(right, Happening::ClockSetRight(party));
+        self.schedule(right, Happening::ClockSetRight(meter));
         self.step_clocks();
     }
 

@@ -62,15 +62,30 @@ pub(crate) fn summed(report: &Report, grid: &Grid) -> Vec<u64> {
     (0..40).filter(|at| report.region(Register::Import, nth(grid, *at)).is_some()).collect()
 }
 
-/// Rounds of a plan that ended without a word: no result, and not abandoned.
+/// Rounds of a plan that ended without a word: not opened, and not abandoned.
 pub(crate) fn unspoken(report: &Report, grid: &Grid) -> Vec<Target> {
-    let slots = (0..40).map(|at| nth(grid, at));
-    let regions =
-        slots.filter(|slot| report.region(Register::Import, *slot).is_none()).map(Target::Region);
-    let windows =
-        (0..4).filter(|window| (0..12).all(|m| !billed(report, grid, m).contains(window)));
-    let bills = windows.map(|window| Target::Bill(Window(window)));
-    regions.chain(bills).filter(|target| !report.abandoned.contains_key(target)).collect()
+    let regions = (0..40).map(|at| Target::Region(nth(grid, at)));
+    let bills = (0..4).map(|window| Target::Bill(Window(window)));
+    let is_spoken = |target: &Target| {
+        report.abandoned.contains_key(target) || opened(report).any(|found| found == *target)
+    };
+    regions.chain(bills).filter(|target| !is_spoken(target)).collect()
+}
+
+/// Rounds that the collector opened and whose results never reached the broker.
+pub(crate) fn unheard(report: &Report, grid: &Grid) -> Vec<Target> {
+    let is_heard = |target: &Target| match target {
+        Target::Region(slot) => report.region(Register::Import, *slot).is_some(),
+        Target::Bill(window) => (0..12).any(|m| billed(report, grid, m).contains(&window.0)),
+    };
+    opened(report).filter(|target| !is_heard(target)).collect()
+}
+
+fn opened(report: &Report) -> impl Iterator<Item = Target> {
+    report.events_of(Party::Collector, "combined").filter_map(|event| match event {
+        Event::Combined { target, .. } => Some(*target),
+        _ => None,
+    })
 }
 
 pub(crate) fn count(report: &Report, name: &str) -> usize {

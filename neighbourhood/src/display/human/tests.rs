@@ -1,13 +1,14 @@
 use super::*;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
 use protocol::message::Outcome;
 use protocol::reading::Register;
 
 fn human(colours: bool) -> Human {
-    Human { meters: 3, slots: 20, source: "simulated readings", colours }
+    let source = "simulated readings".to_owned();
+    Human { meters: 3, slots: 20, source, captured: None, colours }
 }
 
 fn grid() -> Grid {
@@ -55,19 +56,50 @@ fn a_wrong_sum_is_called_wrong_in_colour_only_where_colours_are_wanted() {
     assert!(coloured.contains("\x1b[1;31mWRONG\x1b[0m"), "{coloured}");
 }
 
+fn subject(name: &str) -> Sum {
+    (Subject::Meter(name.parse().unwrap()), Register::Import)
+}
+
+/// A window in which `names` have sums.
+fn window(names: &[&str]) -> Settled {
+    let bill = |name: &&str| {
+        let mut bill = checked(subject(name).0, 5);
+        bill.outcome.contributors = vec![name.parse().unwrap()];
+        (subject(name), bill)
+    };
+    let results = names.iter().map(bill).collect();
+    Settled { target: Target::Bill(Window(0)), results, missing: BTreeSet::new(), reason: None }
+}
+
 #[test]
 fn a_window_names_its_meters_and_those_without_a_sum() {
-    let subject = |name: &str| (Subject::Meter(name.parse().unwrap()), Register::Import);
-    let mut bill = checked(subject("m-01").0, 5);
-    bill.outcome.contributors.truncate(1);
-    let settled = Settled {
-        target: Target::Bill(Window(0)),
-        results: BTreeMap::from([(subject("m-01"), bill)]),
-        missing: BTreeSet::from([subject("m-03")]),
-        reason: None,
-    };
+    let mut settled = window(&["m-01"]);
+    settled.missing = BTreeSet::from([subject("m-03")]);
     let table = human(false).settled(&settled, &grid()).unwrap();
     for part in ["Window 1 (slots 1 to 10)", "simulated", "m-01", "(5)", "MISSING m-03: nothing"] {
         assert!(table.contains(part), "{table}");
     }
+}
+
+#[test]
+fn a_captured_meter_has_a_line_and_a_label_of_its_own() {
+    let mut human = human(false);
+    human.label("m-03".parse().unwrap());
+    let table = human.settled(&window(&["m-01", "m-02", "m-03"]), &grid()).unwrap();
+    let lines: Vec<_> = table.lines().filter(|line| line.contains("ok")).collect();
+    let [simulated, captured] = lines.as_slice() else { panic!("{table}") };
+    assert!(simulated.contains("m-01") && simulated.contains("m-02"), "{table}");
+    assert!(captured.contains("m-03") && captured.ends_with("  P1 capture"), "{table}");
+    assert!(table.contains("simulated readings, m-03's from the P1 capture"), "{table}");
+}
+
+#[test]
+fn a_summary_compares_register_and_opened_sums() {
+    let meter = "m-03".parse().unwrap();
+    let billed = Billed { meter, windows: 2, register_wh: 7, opened_wh: 7 };
+    let (counts, took) = (crate::tally::Counts::default(), Duration::from_mins(1));
+    let summary = Summary { counts, took, latencies: None, billed: Some(billed) };
+    let said = human(false).summary(&summary);
+    let line = "register difference over 2 windows: 7 Wh, opened: 7 Wh";
+    assert!(said.contains(line), "{said}");
 }

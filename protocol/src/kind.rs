@@ -1,0 +1,75 @@
+//! The kinds of messages, and what makes a body a message of its kind.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+
+/// A body that travels in an envelope of its own kind.
+pub trait Message: Serialize + DeserializeOwned {
+    /// The kind that the header names.
+    const KIND: Kind;
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident = $number:literal $text:literal,)*) => {
+        /// What a message is. Its number stands in the protected header.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Kind { $($(#[$doc])* $name,)* }
+
+        /// A number that stands for no kind.
+        #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+        #[error("{0} is no kind of message")]
+        pub struct KindError(u8);
+
+        impl From<Kind> for u8 {
+            fn from(kind: Kind) -> u8 {
+                match kind { $(Kind::$name => $number,)* }
+            }
+        }
+
+        impl TryFrom<u8> for Kind {
+            type Error = KindError;
+            fn try_from(number: u8) -> Result<Self, KindError> {
+                match number { $($number => Ok(Self::$name),)* other => Err(KindError(other)) }
+            }
+        }
+
+        impl Kind {
+            /// Every kind.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// The kind's name.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// Registrar to all: who may join the next epoch, under which parameters.
+    Invitation = 1 "invitation",
+    /// Member to collector: its part of the group key.
+    KeyPart = 2 "key part",
+    /// Registrar to all: the epoch's members, keys and parameters.
+    Roster = 3 "roster",
+    /// Member to collector: one slot's encrypted readings.
+    Contribution = 4 "contribution",
+    /// Collector to a member: its contribution was taken.
+    Receipt = 5 "receipt",
+    /// Collector to all holders: help to open these sums.
+    Request = 6 "request",
+    /// Holder to collector: its share of the requested sums.
+    Share = 7 "share",
+    /// Member to collector: consent to open its own window.
+    Claim = 8 "claim",
+    /// Holder to collector: why it does not help.
+    Refusal = 9 "refusal",
+    /// Collector to all: a sum.
+    Outcome = 10 "result",
+    /// Collector to all: where a round stands.
+    Status = 11 "status",
+    /// Agent to operators: how the machine is.
+    State = 12 "state",
+}
