@@ -32,3 +32,26 @@ advisories:
 # A whole neighbourhood on this machine
 demo:
     cargo run --release -p neighbourhood
+
+# Where benchmarks are built and what they measured is kept
+bench_dir := env("CARGO_TARGET_DIR", justfile_directory() / "target") / "bench"
+bench_cargo := "--manifest-path benches/Cargo.toml --target-dir " + quote(bench_dir) + " --locked"
+
+# Every benchmark, into docs/performance.md: needs a quarter of an hour and an idle machine
+bench: bench-build
+    rm -rf {{ quote(bench_dir / "criterion") }} {{ quote(bench_dir) }}/*.json
+    CRITERION_HOME={{ quote(bench_dir / "criterion") }} cargo bench {{ bench_cargo }}
+    {{ quote(bench_dir / "python/bin/python") }} benches/python/petlib_elgamal.py > {{ quote(bench_dir / "petlib.json") }}
+    {{ quote(bench_dir / "python/bin/python") }} benches/python/phe_paillier.py > {{ quote(bench_dir / "phe.json") }}
+    -cargo run --release {{ bench_cargo }} --bin whole -- --out {{ quote(bench_dir / "neighbourhood.json") }}
+    cargo run --release {{ bench_cargo }} --bin report -- {{ quote(bench_dir) }} docs/performance.md
+
+# All that the benchmarks need, built beforehand, so that nothing is measured beside a compiler
+bench-build:
+    cargo build --release --locked -p neighbourhood
+    cargo build --release {{ bench_cargo }} --bins
+    cargo bench {{ bench_cargo }} --no-run
+    python3 -m venv {{ quote(bench_dir / "python") }}
+    # What does not install is skipped, and the page says so.
+    -{{ quote(bench_dir / "python/bin/pip") }} install --quiet petlib==0.0.45
+    -{{ quote(bench_dir / "python/bin/pip") }} install --quiet phe==1.5.0 gmpy2==2.3.2

@@ -113,7 +113,6 @@ fn a_connection_lost_again_before_it_was_there_forgets_nothing() {
 }
 
 #[test]
-#[ignore = "not so: a repetition that is lost with its own connection is not said once more"]
 fn a_result_that_is_lost_a_second_time_is_said_once_more() {
     let mut street = Street::open(MEMBERS);
     street.run_slot(0);

@@ -41,6 +41,7 @@ pub(super) struct Book<S: Scheme> {
     next_republish: Option<Timestamp>,
     /// Results from then on may not have been heard.
     unheard_since: Timestamp,
+    online_since: Option<Timestamp>,
     forecasts: BTreeMap<(Subject, Register), u64>,
 }
 
@@ -57,6 +58,7 @@ impl<S: Scheme> Book<S> {
             next_window,
             next_republish,
             unheard_since: NEVER,
+            online_since: Some(now),
             forecasts,
         }
     }
@@ -82,13 +84,18 @@ impl<S: Scheme> Book<S> {
 
     /// Notes that what was published lately may be lost.
     pub(super) fn handle_disconnected(&mut self, now: Timestamp) {
+        let Some(online_since) = self.online_since.take() else { return };
+        if now.since(online_since) > UNNOTICED {
+            self.unheard_since = NEVER;
+        }
         self.unheard_since = self.unheard_since.min(now - UNNOTICED);
     }
 
     /// Says again what may be lost, and asks for what is open.
     pub(super) fn handle_connected(&mut self, core: &mut Core<S>, now: Timestamp) {
         self.publish_roster(core);
-        let since = std::mem::replace(&mut self.unheard_since, NEVER);
+        let was_lost = self.online_since.replace(now).is_none();
+        let since = if was_lost { self.unheard_since } else { NEVER };
         let targets: Vec<_> = self.rounds.keys().copied().collect();
         for target in targets {
             self.publish_outcomes(core, target, since);
