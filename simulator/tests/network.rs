@@ -147,8 +147,11 @@ fn a_holder_that_misses_a_request_costs_nobody_else_the_bill() {
 
 #[test]
 fn a_broker_that_restarts_costs_time_and_no_result() {
-    for seed in 41..=42 {
-        let (mut world, grid) = open(plan_with(seed, Faults::moderate()));
+    for seed in 41..=44 {
+        // Time to connect again, and for two hops.
+        let plan = plan_with(seed, Faults::moderate());
+        let parameters = Parameters { grace_s: 30, ..plan.parameters };
+        let (mut world, grid) = open(Plan { parameters, ..plan });
         for (position, seconds) in [(3, 0), (7, 2), (9, 59), (20, 1), (20, 30), (33, 0)] {
             world.run_until(within(&grid, position, seconds)).unwrap();
             world.restart_broker();

@@ -85,7 +85,8 @@ impl<S: Scheme> Book<S> {
     /// Notes that what was published lately may be lost.
     pub(super) fn handle_disconnected(&mut self, now: Timestamp) {
         let Some(online_since) = self.online_since.take() else { return };
-        if now.since(online_since) > UNNOTICED {
+        // What was said at its beginning has arrived if it lived on unnoticed.
+        if now.since(online_since) > 2 * UNNOTICED {
             self.unheard_since = NEVER;
         }
         self.unheard_since = self.unheard_since.min(now - UNNOTICED);
