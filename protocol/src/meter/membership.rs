@@ -247,28 +247,27 @@ impl<S: Scheme> Membership<S> {
         Some(Claim { window, slots, registers })
     }
 
+    /// Says everything again that has no answer yet.
     pub(super) fn resend(&mut self, core: &mut Core, now: Timestamp) {
-        for sent in self.outbox.unreceipted() {
-            core.publish(MeterTopic::Contribution, sent.message.clone());
+        self.say_again(core, Timestamp(u64::MAX), now);
+    }
+
+    /// Says again what has no answer yet and is due by `due_by`.
+    fn say_again(&mut self, core: &mut Core, due_by: Timestamp, now: Timestamp) {
+        if self.outbox.due().is_some_and(|due| due <= due_by) {
+            for sent in self.outbox.unreceipted() {
+                core.publish(MeterTopic::Contribution, sent.message.clone());
+            }
+            self.outbox.again(now, &mut core.rng);
         }
-        self.outbox.again(now, &mut core.rng);
-        for claim in self.claims.values_mut() {
+        for claim in self.claims.values_mut().filter(|claim| claim.retry.due() <= due_by) {
             core.publish(MeterTopic::Claim, claim.message.clone());
             claim.retry.again(now, &mut core.rng);
         }
     }
 
     pub(super) fn handle_timeout(&mut self, core: &mut Core, now: Timestamp) {
-        if self.outbox.due().is_some_and(|due| due <= now) {
-            for sent in self.outbox.unreceipted() {
-                core.publish(MeterTopic::Contribution, sent.message.clone());
-            }
-            self.outbox.again(now, &mut core.rng);
-        }
-        for claim in self.claims.values_mut().filter(|claim| claim.retry.due() <= now) {
-            core.publish(MeterTopic::Claim, claim.message.clone());
-            claim.retry.again(now, &mut core.rng);
-        }
+        self.say_again(core, now, now);
         while self.claim_due() <= now && self.covers_next_claim() {
             self.claim_next(core, now);
         }
