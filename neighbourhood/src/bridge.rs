@@ -14,8 +14,8 @@ use meter_agent::source::p1::telegram::Telegram;
 use protocol::slot::Timestamp;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TryRecvError;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -40,6 +40,7 @@ pub(crate) struct Bridge {
     telegrams: usize,
     sent: mpsc::Receiver<Sent>,
     _port: JoinSet<()>,
+    begun: watch::Receiver<bool>,
 }
 
 /// What a telegram showed, and when it went.
@@ -65,10 +66,11 @@ impl Bridge {
         let address = listener.local_addr()?;
         // Room for all of them: nobody looks before the epoch is open.
         let (sender, sent) = mpsc::channel(telegrams.len());
+        let (first, begun) = watch::channel(false);
         let count = telegrams.len();
         let mut port = JoinSet::new();
-        port.spawn(Port { listener, listeners: Vec::new() }.replay(telegrams, sender));
-        Ok(Self { address, telegrams: count, sent, _port: port })
+        port.spawn(Port { listener, listeners: Vec::new() }.replay(telegrams, sender, first));
+        Ok(Self { address, telegrams: count, sent, _port: port, begun })
     }
 
     /// A bridge whose capture is over.
@@ -79,7 +81,20 @@ impl Bridge {
         for telegram in telegrams {
             sender.try_send(telegram).unwrap();
         }
-        Self { address, telegrams: count, sent, _port: JoinSet::new() }
+        Self {
+            address,
+            telegrams: count,
+            sent,
+            _port: JoinSet::new(),
+            begun: watch::channel(true).1,
+        }
+    }
+
+    /// Waits until the first telegram has gone: a slot that begins before it
+    /// has no reading.
+    pub(crate) async fn has_begun(&mut self) {
+        // A port that has ended will not begin any more.
+        self.begun.wait_for(|begun| *begun).await.ok();
     }
 
     /// Where it answers.
@@ -110,7 +125,12 @@ struct Port {
 }
 
 impl Port {
-    async fn replay(mut self, telegrams: Vec<Captured>, sent: mpsc::Sender<Sent>) {
+    async fn replay(
+        mut self,
+        telegrams: Vec<Captured>,
+        sent: mpsc::Sender<Sent>,
+        first: watch::Sender<bool>,
+    ) {
         while self.listeners.is_empty() {
             self.accept().await;
         }
@@ -122,6 +142,7 @@ impl Port {
                 return;
             }
             self.write(&bytes).await;
+            first.send_replace(true);
         }
         drop(sent);
         // A meter that falls silent does not hang up.

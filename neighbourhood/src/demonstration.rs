@@ -11,7 +11,7 @@ use host::shutdown::Shutdown;
 use protocol::slot::Timestamp;
 use tempfile::TempDir;
 use tokio::runtime::Builder;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 use crate::args::Options;
 use crate::billed::Billed;
@@ -32,6 +32,8 @@ const PORTS: usize = 5;
 const LOOK: Duration = Duration::from_millis(100);
 /// The longest wait for a broker that accepts connections.
 const BROKER_TIMEOUT: Duration = Duration::from_mins(1);
+/// The longest wait for an agent that listens to the capture.
+const CAPTURE_TIMEOUT: Duration = Duration::from_mins(1);
 /// The longest wait for the epoch, and what each meter adds to it.
 const EPOCH_TIMEOUT: Duration = Duration::from_mins(1);
 const EPOCH_TIMEOUT_PER_METER: Duration = Duration::from_secs(1);
@@ -125,9 +127,7 @@ impl<'a> Run<'a> {
             self.bridge = Some(Bridge::open(file).await?);
         }
         let (household, mut watch) = self.open_broker().await?;
-        for agent in &household.agents {
-            self.processes.start("agent", agent.meter.as_str(), &agent.config)?;
-        }
+        self.start_agents(&household).await?;
         self.introduce_capture(&household)?;
         let count = household.agents.len();
         self.display.note(&format!("waiting for {count} key parts ..."))?;
@@ -141,6 +141,24 @@ impl<'a> Run<'a> {
             if self.books.is_none() && clock::now() > overdue {
                 bail!("no epoch was opened; the collector:\n{}", self.processes.tail("collector"));
             }
+        }
+        Ok(())
+    }
+
+    /// Starts the captured meter's agent before all others: no slot begins
+    /// before it has heard its meter, since the epoch needs every member.
+    async fn start_agents(&mut self, household: &Household) -> anyhow::Result<()> {
+        let (captured, others): (Vec<_>, Vec<_>) =
+            household.agents.iter().partition(|agent| agent.is_captured());
+        for agent in captured {
+            self.processes.start("agent", agent.meter.as_str(), &agent.config)?;
+        }
+        if let Some(bridge) = &mut self.bridge {
+            let begun = timeout(CAPTURE_TIMEOUT, bridge.has_begun()).await;
+            begun.context("no agent has connected to the P1 capture")?;
+        }
+        for agent in others {
+            self.processes.start("agent", agent.meter.as_str(), &agent.config)?;
         }
         Ok(())
     }

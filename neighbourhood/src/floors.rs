@@ -16,9 +16,13 @@ const LONGEST_DEADLINE_S: u32 = 600;
 /// The longest time in which contributions still count.
 const LONGEST_GRACE_S: u32 = 60;
 
+/// The shortest such time. A round closes before it is over once every member is
+/// in, so that it costs nothing but where somebody is missing, and a machine
+/// that is busy for two seconds loses no contribution.
+const SHORTEST_GRACE_S: u32 = 3;
 /// The shortest such time where a meter tells of a slot's end only with its next
-/// telegram, half a second later.
-const SHORTEST_GRACE_WITH_P1_S: u32 = 2;
+/// telegram, up to a second and a half later.
+const SHORTEST_GRACE_WITH_P1_S: u32 = 5;
 
 /// What the registrar signs for a demonstration, and every agent accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +48,8 @@ impl Lowered {
             // One of them may be absent.
             meters.saturating_sub(1).clamp(2, LOWERED)
         };
-        Self { min_contributors, min_slots: LOWERED, slot_seconds, meters, shortest_grace_s: 1 }
+        let shortest_grace_s = SHORTEST_GRACE_S;
+        Self { min_contributors, min_slots: LOWERED, slot_seconds, meters, shortest_grace_s }
     }
 
     /// The same with time for a P1 port's contributions.
@@ -138,12 +143,15 @@ mod tests {
             let lowered = Lowered::for_region(12, seconds);
             (lowered.grace_s(), lowered.deadline_s())
         };
-        assert_eq!([times(1), times(3), times(900)], [(1, 20), (1, 30), (60, 600)]);
+        assert_eq!(
+            [times(1), times(3), times(15), times(900)],
+            [(3, 20), (3, 30), (5, 150), (60, 600)]
+        );
     }
 
     #[test]
-    fn a_p1_port_has_two_seconds_at_least() {
+    fn a_p1_port_has_five_seconds_at_least() {
         let grace = |seconds| Lowered::for_region(12, seconds).with_p1().grace_s();
-        assert_eq!([grace(1), grace(3), grace(9), grace(900)], [2, 2, 3, 60]);
+        assert_eq!([grace(1), grace(3), grace(18), grace(900)], [5, 5, 6, 60]);
     }
 }

@@ -49,7 +49,7 @@ impl Household {
 }
 
 impl Agent {
-    fn is_captured(&self) -> bool {
+    pub(crate) fn is_captured(&self) -> bool {
         matches!(self.source, SourceConfig::P1(_))
     }
 }
