@@ -11,9 +11,9 @@ use aggregation::Table;
 use anyhow::Context as _;
 use host::clock;
 use host::journal::Journal;
-use host::keystore::Keystore;
+use host::store::{self, Sqlite, Store as _};
 use protocol::collector::Collector;
-use protocol::output::{Output, Publication, Record};
+use protocol::output::Publication;
 use tokio::runtime::Handle;
 
 use crate::config::{Config, RegionConfig};
@@ -50,17 +50,15 @@ impl Region {
         let keystore = config.keystore()?;
         let mut rng = clock::generator()?;
         let keys = config.identities(&mut rng)?;
-        let roster_file = format!("roster-{}.cose", region.name);
-        let kept = keystore.read(&roster_file)?;
-        let kept = kept.as_ref().map(|bytes| bytes.as_slice());
-        let machine = Collector::new(region.terms(), keys, kept, (decoder, rng), clock::now())
+        let store = Sqlite::open(&keystore, &database(region))?;
+        let (terms, kept) = (region.terms(), store.load()?);
+        let machine = Collector::new(terms, keys, &kept, (decoder, rng), clock::now())
             .with_context(|| format!("region {}", region.name))?;
         let (inbox, received) = sync_channel(INBOX);
         let name = region.name.to_string();
         let runner = Runner {
             machine,
-            keystore,
-            roster_file,
+            store,
             sender,
             runtime: Handle::current(),
             journal: Journal::default(),
@@ -73,8 +71,7 @@ impl Region {
 
 struct Runner {
     machine: Collector<ElGamal>,
-    keystore: Keystore,
-    roster_file: String,
+    store: Sqlite,
     sender: link::Sender,
     runtime: Handle,
     journal: Journal,
@@ -101,27 +98,21 @@ impl Runner {
     }
 
     fn empty_outputs(&mut self) -> anyhow::Result<()> {
-        while let Some(output) = self.machine.poll_output() {
-            match output {
-                Output::Persist(Record::Roster(bytes)) => {
-                    self.keystore.write(&self.roster_file, &bytes)?;
-                }
-                // A collector holds no key share.
-                Output::Persist(Record::KeyShare(_)) => {}
-                Output::Publish(message) => self.publish(message),
-                Output::Event(event) => self.journal.note(&self.region, &event),
-            }
-        }
-        Ok(())
-    }
-
-    /// What cannot be published now is sent again by the machine itself: on
-    /// the next connection, or when its patience ends.
-    fn publish(&self, message: Publication) {
-        let Publication { topic, payload, retain } = message;
-        match self.runtime.block_on(self.sender.publish(topic, payload, retain)) {
+        let Self { machine, store, sender, runtime, journal, region } = self;
+        // What cannot be published now is sent again by the machine itself: on
+        // the next connection, or when its patience ends.
+        let publish = |Publication { topic, payload, retain }| match runtime
+            .block_on(sender.publish(topic, payload, retain))
+        {
             Ok(()) | Err(link::PublishError::Offline | link::PublishError::Closed) => {}
-            Err(error) => tracing::warn!(region = self.region, "not published: {error}"),
-        }
+            Err(error) => tracing::warn!(region, "not published: {error}"),
+        };
+        let note = |event: &_| journal.note(region, event);
+        store::carry_out(|| machine.poll_output(), store, publish, note)
     }
+}
+
+/// The name of a region's database.
+pub(crate) fn database(region: &RegionConfig) -> String {
+    format!("region-{}.db", region.name)
 }

@@ -83,6 +83,20 @@ impl Keystore {
         self.replace(&path, bytes).with_context(|| format!("cannot write {}", path.display()))
     }
 
+    /// The path of the file `name`, which is its owner's alone; an empty one is
+    /// made if there is none.
+    ///
+    /// # Errors
+    /// Where it cannot be made, or others may read it.
+    pub fn private_file(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let path = self.dir.join(name);
+        if !path.exists() {
+            self.write(name, &[])?;
+        }
+        check_private(&path, 0o600)?;
+        Ok(path)
+    }
+
     fn replace(&self, path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
         // A temporary file is its owner's alone from the start.
         let mut file = NamedTempFile::new_in(&self.dir)?;

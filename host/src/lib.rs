@@ -7,5 +7,6 @@ pub mod journal;
 pub mod keystore;
 pub mod log;
 pub mod shutdown;
+pub mod store;
 
 pub use keystore::Keystore;

@@ -9,10 +9,10 @@ use aggregation::ElGamal;
 use anyhow::Context as _;
 use host::clock;
 use host::journal::Journal;
-use host::keystore::Keystore;
+use host::store::{self, Sqlite, Store as _};
 use protocol::message::State;
-use protocol::meter::{Kept, Meter, Terms};
-use protocol::output::{Output, Record};
+use protocol::meter::{Meter, Terms};
+use protocol::output::Publication;
 use protocol::slot::{Grid, Slot, Timestamp};
 use protocol::topic;
 
@@ -20,10 +20,8 @@ use crate::config::Config;
 use crate::source::{Answer, Quantities, ReadError, Source, SourceConfig};
 use crate::vitals::Machine;
 
-/// The key share of the epoch.
-const KEY_SHARE_FILE: &str = "epoch.key";
-/// The roster of the epoch.
-const ROSTER_FILE: &str = "roster.cose";
+/// All that the meter keeps.
+pub(crate) const DATABASE: &str = "meter.db";
 /// The longest sleep: a clock that was set is noticed within this time.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 
@@ -53,7 +51,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
 struct Agent {
     meter: Meter<ElGamal>,
     region: String,
-    keystore: Keystore,
+    store: Sqlite,
     sender: link::Sender,
     source: SlotSource,
     machine: Machine,
@@ -76,19 +74,15 @@ impl Agent {
             registrar: config.registrar,
             floors,
         };
-        let (share, roster) = (keystore.read(KEY_SHARE_FILE)?, keystore.read(ROSTER_FILE)?);
-        let kept = Kept {
-            key_share: share.as_ref().map(|bytes| bytes.as_slice()),
-            roster: roster.as_ref().map(|bytes| bytes.as_slice()),
-        };
-        let meter = Meter::new(terms, identity, &kept, rng, clock::now())
-            .with_context(|| format!("{KEY_SHARE_FILE} in {}", keystore.dir().display()))?;
+        let store = Sqlite::open(&keystore, DATABASE)?;
+        let meter = Meter::new(terms, identity, &store.load()?, rng, clock::now())
+            .with_context(|| format!("{DATABASE} in {}", keystore.dir().display()))?;
         let (sender, inbox) = connect(config)?;
         let agent = Self {
             meter,
             region: config.region.to_string(),
             machine: Machine::open(keystore.dir()),
-            keystore,
+            store,
             sender,
             source,
             journal: Journal::default(),
@@ -146,29 +140,14 @@ impl Agent {
     }
 
     fn empty_outputs(&mut self) -> anyhow::Result<()> {
-        while let Some(output) = self.meter.poll_output() {
-            match output {
-                Output::Persist(Record::KeyShare(bytes)) => {
-                    self.keystore.write(KEY_SHARE_FILE, &bytes)?;
-                }
-                Output::Persist(Record::Roster(bytes)) => {
-                    self.keystore.write(ROSTER_FILE, &bytes)?;
-                }
-                Output::Publish(message) => self.publish(message),
-                Output::Event(event) => self.journal.note(&self.region, &event),
-            }
-        }
-        Ok(())
-    }
-
-    /// What cannot be published now is sent again by the machine itself: on
-    /// the next connection, or when its patience ends.
-    fn publish(&self, message: protocol::output::Publication) {
-        let sent = self.sender.try_publish(message.topic, message.payload, message.retain);
-        match sent {
-            Ok(()) | Err(link::PublishError::Offline) => {}
-            Err(error) => tracing::warn!("not published: {error}"),
-        }
+        let Self { meter, store, sender, journal, region, .. } = self;
+        let publish = |message| publish(sender, message);
+        store::carry_out(
+            || meter.poll_output(),
+            store,
+            publish,
+            |event| journal.note(region, event),
+        )
     }
 
     fn state(&mut self) -> State {
@@ -185,6 +164,15 @@ impl Agent {
             member_of: None,
             counters: self.source.counters(),
         }
+    }
+}
+
+/// What cannot be published now is sent again by the machine itself: on the
+/// next connection, or when its patience ends.
+fn publish(sender: &link::Sender, message: Publication) {
+    match sender.try_publish(message.topic, message.payload, message.retain) {
+        Ok(()) | Err(link::PublishError::Offline) => {}
+        Err(error) => tracing::warn!("not published: {error}"),
     }
 }
 

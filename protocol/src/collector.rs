@@ -15,8 +15,9 @@ use crate::id::{Digest, Epoch, RegionId, Sender};
 use crate::identity::{Identity, IdentityKey};
 use crate::keygen::{Ceremony, Registrar};
 use crate::message::{Invitation, Invited, Kind};
-use crate::output::{Event, Output, Publication, Record};
+use crate::output::{Event, Output, Publication};
 use crate::parameters::{ParameterError, Parameters};
+use crate::record::{Change, Key, Records, Sort};
 use crate::retry::Retry;
 use crate::roster::{AcceptedRoster, RosterError};
 use crate::slot::{Timestamp, slot_at};
@@ -117,15 +118,14 @@ pub struct Collector<S: Scheme> {
 }
 
 impl<S: Scheme> Collector<S> {
-    /// A collector that starts at `now`, with the signed roster that it kept
-    /// from before a restart, if there is one.
+    /// A collector that starts at `now`, with what it kept from before.
     ///
     /// # Errors
     /// See [`TermsError`].
     pub fn new(
         mut terms: Terms,
         (identity, registrar): (Identity, Registrar),
-        kept_roster: Option<&[u8]>,
+        kept: &Records,
         (decoder, rng): (Arc<S::Decoder>, Rng),
         now: Timestamp,
     ) -> Result<Self, TermsError> {
@@ -136,8 +136,8 @@ impl<S: Scheme> Collector<S> {
         terms.parameters.check(terms.members.len())?;
         let (outputs, counters) = (VecDeque::new(), BTreeMap::new());
         let mut core = Core { terms, identity, rng, decoder, outputs, counters };
-        let stage = match kept_roster {
-            Some(bytes) => {
+        let stage = match kept.of(Sort::Roster).last() {
+            Some((_, bytes)) => {
                 let roster = AcceptedRoster::open(bytes, &core.terms.region, &registrar.key())?;
                 if roster.body().collector != core.identity.key() {
                     return Err(TermsError::Collector);
@@ -258,7 +258,8 @@ impl<S: Scheme> Collector<S> {
     }
 
     fn open(&mut self, roster: AcceptedRoster<S>, bytes: Vec<u8>, now: Timestamp) {
-        self.core.outputs.push_back(Output::Persist(Record::Roster(bytes.clone())));
+        let record = Change::Write(Key::roster(roster.epoch()), bytes.clone().into());
+        self.core.outputs.push_back(Output::Persist(record));
         let (epoch, first_slot) = (roster.epoch(), roster.body().first_slot);
         self.core.event(Event::Opened { epoch, first_slot });
         let book = Book::new(roster, bytes, now);

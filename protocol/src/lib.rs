@@ -16,6 +16,7 @@ pub mod meter;
 pub mod output;
 pub mod parameters;
 pub mod reading;
+pub mod record;
 pub mod release;
 mod retry;
 pub mod roster;

@@ -15,9 +15,10 @@ use crate::id::{Digest, Epoch, MeterId, RegionId, Sender};
 use crate::identity::{Identity, IdentityKey};
 use crate::keygen::{self, Candidate, StoredError};
 use crate::message::{Invitation, Kind, State};
-use crate::output::{Event, InvitationError, Output, Publication, Record};
+use crate::output::{Event, InvitationError, Output, Publication};
 use crate::parameters::Floors;
 use crate::reading::Register;
+use crate::record::{Change, Key, Records, Sort};
 use crate::retry::Retry;
 use crate::roster::{AcceptedRoster, OwnTerms, RosterError};
 use crate::slot::{Grid, Slot, Timestamp};
@@ -40,15 +41,6 @@ pub struct Terms {
     pub registrar: IdentityKey,
     /// The least that it accepts.
     pub floors: Floors,
-}
-
-/// What a meter kept from before a restart.
-#[derive(Default)]
-pub struct Kept<'a> {
-    /// What [`Record::KeyShare`] held.
-    pub key_share: Option<&'a [u8]>,
-    /// What [`Record::Roster`] held.
-    pub roster: Option<&'a [u8]>,
 }
 
 /// What every part of the machine works with.
@@ -100,19 +92,19 @@ impl<S: Scheme> Meter<S> {
     pub fn new(
         terms: Terms,
         identity: Identity,
-        kept: &Kept<'_>,
+        kept: &Records,
         rng: Rng,
         now: Timestamp,
     ) -> Result<Self, StoredError> {
         let (outputs, counters) = (VecDeque::new(), BTreeMap::new());
         let core = Core { terms, identity, rng, started: now, outputs, counters };
         let mut meter = Self { core, stage: Stage::Waiting };
-        if let Some(bytes) = kept.key_share {
+        if let Some((_, bytes)) = kept.of(Sort::KeyShare).last() {
             let candidate = Candidate::from_stored(bytes)?;
             let retry = Retry::started(now, &mut meter.core.rng);
             meter.stage = Stage::Candidate(candidate, retry);
         }
-        if let Some(bytes) = kept.roster {
+        if let Some((_, bytes)) = kept.of(Sort::Roster).last() {
             meter.handle_roster(bytes, now, false);
         }
         Ok(meter)
@@ -274,7 +266,10 @@ impl<S: Scheme> Meter<S> {
         let Core { terms, rng, .. } = &mut self.core;
         let candidate = Candidate::answer(&terms.region, epoch, body, &terms.meter, rng);
         let mut retry = Retry::started(now, rng);
-        self.core.outputs.push_back(Output::Persist(Record::KeyShare(candidate.to_stored())));
+        self.core.outputs.push_back(Output::Persist(Change::Write(
+            Key::key_share(epoch),
+            candidate.to_stored(),
+        )));
         self.core.event(Event::Invited { epoch, members: body.members.len() });
         send_part(&mut self.core, &candidate, &mut retry, now);
         self.stage = Stage::Candidate(candidate, retry);
@@ -341,7 +336,8 @@ impl<S: Scheme> Meter<S> {
         is_new: bool,
     ) {
         if is_new {
-            self.core.outputs.push_back(Output::Persist(Record::Roster(bytes.to_vec())));
+            let record = Change::Write(Key::roster(roster.epoch()), bytes.to_vec().into());
+            self.core.outputs.push_back(Output::Persist(record));
         }
         let (epoch, first_slot) = (roster.epoch(), roster.body().first_slot);
         self.core.event(Event::Joined { epoch, first_slot });

@@ -4,12 +4,12 @@
 use std::fmt;
 
 use thiserror::Error;
-use zeroize::Zeroizing;
 
 use crate::id::{Epoch, MeterId, Sender};
 use crate::message::Target;
 use crate::parameters::ParameterError;
 use crate::reading::{ReadingError, Register};
+use crate::record::Change;
 use crate::release::Reason;
 use crate::roster::RosterError;
 use crate::slot::{Slot, Window};
@@ -18,28 +18,11 @@ use crate::slot::{Slot, Window};
 #[derive(Debug)]
 pub enum Output {
     /// Make this durable before doing anything that follows.
-    Persist(Record),
+    Persist(Change),
     /// Publish with quality of service 1.
     Publish(Publication),
     /// Tell the operator, and count.
     Event(Event),
-}
-
-/// What survives a restart.
-pub enum Record {
-    /// The meter's own key share of the epoch.
-    KeyShare(Zeroizing<Vec<u8>>),
-    /// The signed roster of the epoch.
-    Roster(Vec<u8>),
-}
-
-impl fmt::Debug for Record {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::KeyShare(_) => "KeyShare(..)",
-            Self::Roster(_) => "Roster(..)",
-        })
-    }
 }
 
 /// A message for the broker.

@@ -17,7 +17,7 @@ use common::founding::{EPOCH, Founding, first_slot, invitation};
 use common::region::Region;
 use common::{
     START, collector_identity, drain, events, meter_id, meter_identity, meter_terms, new_collector,
-    new_meter, parameters, published, region_id, registrar, rng,
+    new_meter, parameters, persisted, published, region_id, registrar, rng,
 };
 use protocol::collector::Collector;
 use protocol::envelope::seal;
@@ -25,8 +25,9 @@ use protocol::id::{Digest, Epoch, Sender};
 use protocol::identity::Identity;
 use protocol::keygen::{self, Registrar};
 use protocol::message::{Invitation, KeyPart};
-use protocol::meter::{Kept, Meter};
-use protocol::output::{Event, InvitationError, Output, Record};
+use protocol::meter::Meter;
+use protocol::output::{Event, InvitationError, Output};
+use protocol::record::{Change, Key};
 use protocol::statement::Place;
 use serde_bytes::ByteBuf;
 
@@ -96,10 +97,10 @@ fn a_key_share_is_durable_before_its_key_part_is_sent() {
     let message = registrar().invite(&region_id(), EPOCH, &honest());
     meter.handle_message(&message, START);
     let outputs = drain(&mut meter);
-    let share = |output: &Output| matches!(output, Output::Persist(Record::KeyShare(_)));
+    let share = |output: &Output| matches!(output, Output::Persist(Change::Write(key, _)) if *key == Key::key_share(EPOCH));
     let stored = outputs.iter().position(share).unwrap();
     let sent = outputs.iter().position(|output| matches!(output, Output::Publish(_))).unwrap();
-    assert!(stored < sent && !format!("{outputs:?}").contains("KeyShare(["));
+    assert!(stored < sent && format!("{outputs:?}").contains("name: \"\" }, ..)"));
 }
 
 #[test]
@@ -123,11 +124,11 @@ fn a_meter_that_restarts_is_the_member_that_it_was() {
     let invitation = invitation(5, parameters::<ElGamal>());
     meter.handle_message(&registrar().invite(&region_id(), EPOCH, &invitation), START);
     let outputs = drain(&mut meter);
-    let Some(Output::Persist(Record::KeyShare(share))) = outputs.first() else { panic!() };
     // The meters of the ceremony draw from the same seeds.
     let signed = street.signed();
     assert!(matches!(street.offer(&signed), Event::Joined { .. }));
-    let kept = Kept { key_share: Some(share), roster: Some(&signed) };
+    let mut kept = persisted(outputs);
+    kept.apply(Change::Write(Key::roster(EPOCH), signed.into()));
     let later = START + Duration::from_mins(1);
     let (terms, identity) = (meter_terms::<ElGamal>(0), meter_identity(0));
     let restarted = Meter::<ElGamal>::new(terms, identity, &kept, rng(1), later).unwrap();
@@ -138,7 +139,7 @@ fn a_meter_that_restarts_is_the_member_that_it_was() {
 #[test]
 fn a_key_share_that_was_not_kept_is_refused() {
     let new = |bytes: &[u8]| {
-        let kept = Kept { key_share: Some(bytes), roster: None };
+        let kept = [(Key::key_share(EPOCH), bytes.to_vec().into())].into_iter().collect();
         Meter::<ElGamal>::new(meter_terms::<ElGamal>(0), meter_identity(0), &kept, rng(1), START)
             .err()
     };
@@ -271,7 +272,7 @@ fn a_roster_is_durable_before_it_is_published() {
         collector.handle_message(&send_part(at, &meter_identity(at), key_part(at, 1)), START);
     }
     let outputs: Vec<_> = std::iter::from_fn(|| collector.poll_output()).collect();
-    let stored = |output: &Output| matches!(output, Output::Persist(Record::Roster(_)));
+    let stored = |output: &Output| matches!(output, Output::Persist(Change::Write(key, _)) if *key == Key::roster(EPOCH));
     let stored = outputs.iter().position(stored).unwrap();
     let before = published(&outputs[..stored], "/c/roster");
     assert!(before.is_empty() && !published(&outputs, "/c/roster").is_empty());

@@ -79,7 +79,7 @@ impl<S: Kit> Billed<S> {
         let closes = self.street.roster.slot_closes(self.street.slot(3));
         self.street.now = closes + Duration::from_mins(30);
         self.street.meters[HOLDER].handle_timeout(self.street.now);
-        self.said = common::drain(&mut self.street.meters[HOLDER]);
+        self.said = self.street.drain(HOLDER);
     }
 
     fn honest() -> Self {
@@ -340,7 +340,7 @@ fn an_owner_claims_again_when_a_further_slot_is_counted() {
     let signed = published(&billed.said, "/claim");
     assert_eq!(billed.ask(&signed).name(), "share");
     billed.street.meters[HOLDER].handle_connected(billed.street.now);
-    let after = common::drain(&mut billed.street.meters[HOLDER]);
+    let after = billed.street.drain(HOLDER);
     assert!(published(&after, "/claim").is_empty());
 }
 
@@ -369,10 +369,10 @@ fn an_owner_repeats_its_claim_until_it_is_asked_about() {
     let claim = published(&billed.said, "/claim");
     let due = billed.street.now + Duration::from_secs(5);
     billed.street.meters[HOLDER].handle_timeout(due);
-    let repeated = published(&common::drain(&mut billed.street.meters[HOLDER]), "/claim");
+    let repeated = published(&billed.street.drain(HOLDER), "/claim");
     assert_eq!(repeated, claim);
     assert_eq!(billed.ask(&claim).name(), "share");
     billed.street.meters[HOLDER].handle_timeout(due + Duration::from_mins(1));
-    let after = published(&common::drain(&mut billed.street.meters[HOLDER]), "/claim");
+    let after = published(&billed.street.drain(HOLDER), "/claim");
     assert!(after.is_empty());
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use aggregation::{ElGamal, Plain};
 use common::region::{IMPORT, MEMBERS, Region};
-use common::{Kit, drain, events, meter_id, meter_identity, published, region_id};
+use common::{Kit, events, meter_id, meter_identity, published, region_id};
 use protocol::envelope::seal;
 use protocol::id::{Digest, MeterId, Sender};
 use protocol::message::{Contribution, Phase, Subject, Target};
@@ -319,5 +319,5 @@ fn no_claim_is_no_bill() {
     street.run_until(street.now + Duration::from_hours(1));
     assert_eq!(street.statuses().pop().unwrap().target, Target::Bill(Window(0)));
     assert_eq!(street.abandoned(), "no member claimed its window");
-    assert!(events(&drain(&mut street.meters[0])).is_empty());
+    assert!(events(&street.drain(0)).is_empty());
 }

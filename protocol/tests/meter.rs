@@ -46,7 +46,7 @@ fn receipt(slot: Slot, contribution: &[u8]) -> Receipt {
 /// What a meter sends when its connection is back.
 fn resent(street: &mut Street) -> Vec<Vec<u8>> {
     street.meters[0].handle_connected(street.now);
-    published(&drain(&mut street.meters[0]), "/contribution")
+    published(&street.drain(0), "/contribution")
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn a_meter_encrypts_no_slot_again_that_it_has_forgotten() {
     street.contribution(0, slot, 417);
     street.end_slot(15);
     street.meters[0].handle_timeout(street.now);
-    drain(&mut street.meters[0]);
+    street.drain(0);
     assert_eq!(refusal(&street.read(0, slot, 418)), SlotError::Again);
 }
 
@@ -114,7 +114,7 @@ fn a_reading_of_a_missing_register_is_refused() {
     let (slot, half) = (street.end_slot(0), BTreeMap::from([(IMPORT, 1)]));
     street.meters[0].handle_reading(slot, &half, street.now);
     let missing = SlotError::Missing(Register::Export);
-    assert_eq!(refusal(&drain(&mut street.meters[0])), missing);
+    assert_eq!(refusal(&street.drain(0)), missing);
     assert_eq!(street.meters[0].counters().get("slot-refused"), Some(&1));
 }
 
@@ -125,11 +125,11 @@ fn an_unreceipted_contribution_is_sent_again_byte_for_byte() {
     let first = street.contribution(0, slot, 417);
     for _ in 0..3 {
         street.meters[0].handle_connected(street.now);
-        let again = published(&drain(&mut street.meters[0]), "/contribution");
+        let again = published(&street.drain(0), "/contribution");
         assert_eq!(again, std::slice::from_ref(&first));
         street.now = street.meters[0].poll_timeout().unwrap();
         street.meters[0].handle_timeout(street.now);
-        let again = published(&drain(&mut street.meters[0]), "/contribution");
+        let again = published(&street.drain(0), "/contribution");
         assert_eq!(again, std::slice::from_ref(&first));
     }
 }
@@ -201,7 +201,7 @@ fn what_is_due_is_done_when_it_is_due() {
     for _ in 0..200 {
         let Some(due) = street.meters[0].poll_timeout() else { return };
         street.meters[0].handle_timeout(due);
-        drain(&mut street.meters[0]);
+        street.drain(0);
         let next = street.meters[0].poll_timeout();
         assert!(next.is_none_or(|next| next > due), "{due:?} is due again");
     }
@@ -214,7 +214,7 @@ fn a_meter_rests_once_its_epoch_is_over() {
     street.end_slot(15);
     street.now = street.now + Duration::from_hours(24);
     street.meters[0].handle_timeout(street.now);
-    drain(&mut street.meters[0]);
+    street.drain(0);
     // Nothing is left to send, to claim or to answer.
     assert_eq!(street.meters[0].poll_timeout(), None);
 }

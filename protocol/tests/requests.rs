@@ -85,7 +85,7 @@ fn what_a_holder_has_forgotten_is_past_its_deadline() {
     // The last instant at which the last slot of the window may be opened.
     street.now = street.roster.slot_closes(slot) + Duration::from_hours(2);
     street.meters[HOLDER].handle_timeout(street.now);
-    drain(&mut street.meters[HOLDER]);
+    street.drain(HOLDER);
     let other = messages(&street.play_all(slot, 1..MEMBERS));
     assert_ne!(street.ask_region(HOLDER, slot, &other).name(), "share");
 }
@@ -97,7 +97,7 @@ fn a_clock_that_is_set_back_opens_no_second_set() {
     let before = street.now;
     street.end_slot(15);
     street.meters[HOLDER].handle_timeout(street.now);
-    drain(&mut street.meters[HOLDER]);
+    street.drain(HOLDER);
     street.now = before;
     assert_ne!(street.ask_region(HOLDER, slot, &listed[1..]).name(), "share");
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use aggregation::{ElGamal, Plain};
 use common::region::{MEMBERS, Region};
-use common::{Kit, drain, meter_id, published};
+use common::{Kit, meter_id, published};
 use protocol::id::Digest;
 use protocol::message::{Claim, Phase, Refusal, Request, Share, Status, Target};
 use protocol::output::Event;
@@ -219,7 +219,7 @@ fn a_claim_after_the_bills_is_too_late() {
     street.run_until(street.now + Duration::from_hours(1));
     assert!(matches!(street.last_request(), Request::Bill(Window(0), claims) if claims.len() == 4));
     street.meters[BENT].handle_connected(street.now);
-    let claims = published(&drain(&mut street.meters[BENT]), "/claim");
+    let claims = published(&street.drain(BENT), "/claim");
     let [claim] = &claims[..] else { panic!("no one claim") };
     assert_eq!(street.send(claim), claim_refused(BENT, "too late"));
 }

@@ -33,8 +33,8 @@ type Street = Region<Plain>;
 impl<S: Kit> Region<S> {
     /// A collector that starts now, with the roster that was kept.
     fn started(&self, terms: Terms, identity: Identity) -> Result<Collector<S>, TermsError> {
-        let (roster, identities) = (Some(&*self.signed_roster), (identity, registrar()));
-        Collector::new(terms, identities, roster, (S::decoder(), rng(7)), self.now)
+        let identities = (identity, registrar());
+        Collector::new(terms, identities, &self.disk, (S::decoder(), rng(7)), self.now)
     }
 
     fn start_again(&mut self, terms: Terms) {

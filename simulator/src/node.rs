@@ -5,7 +5,8 @@ use aggregation::{Rng, Scheme};
 use protocol::collector::Collector;
 use protocol::identity::Identity;
 use protocol::meter::{Meter, Quantities};
-use protocol::output::{Output, Record};
+use protocol::output::Output;
+use protocol::record::Records;
 use protocol::slot::{Slot, Timestamp};
 
 pub(crate) enum Machine<S: Scheme> {
@@ -65,22 +66,6 @@ pub(crate) enum Cause<'a> {
     Time,
 }
 
-/// What survives a restart.
-#[derive(Default)]
-pub(crate) struct Disk {
-    pub(crate) key_share: Option<Vec<u8>>,
-    pub(crate) roster: Option<Vec<u8>>,
-}
-
-impl Disk {
-    pub(crate) fn write(&mut self, record: Record) {
-        match record {
-            Record::KeyShare(bytes) => self.key_share = Some(bytes.to_vec()),
-            Record::Roster(bytes) => self.roster = Some(bytes),
-        }
-    }
-}
-
 /// When a party wants to be woken by its own clock, and when it will be.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Alarm {
@@ -91,7 +76,8 @@ pub(crate) struct Alarm {
 pub(crate) struct Node<S: Scheme> {
     /// None while the party is down.
     machine: Option<Machine<S>>,
-    pub(crate) disk: Disk,
+    /// What survives a restart.
+    pub(crate) disk: Records,
     identity_seed: [u8; 32],
     pub(crate) alarm: Option<Alarm>,
     ahead_ms: i64,

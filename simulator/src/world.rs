@@ -283,9 +283,9 @@ impl<S: Scheme> World<S> {
 
     fn carry_out(&mut self, party: Party, output: Output) -> Result<(), Violation> {
         match output {
-            Output::Persist(record) => {
+            Output::Persist(change) => {
                 if let Some(node) = self.nodes.get_mut(&party) {
-                    node.disk.write(record);
+                    node.disk.apply(change);
                 }
                 Ok(())
             }

@@ -7,8 +7,9 @@ use protocol::id::{Digest, RegionId, Sender};
 use protocol::identity::{Identity, IdentityKey};
 use protocol::keygen::Candidate;
 use protocol::message::{KeyPart, Kind, Roster};
-use protocol::meter::{Kept, Meter};
+use protocol::meter::Meter;
 use protocol::parameters::{Floors, Threshold};
+use protocol::record::{Key, Records};
 use protocol::roster::{AcceptedRoster, OwnTerms, RosterError, digest};
 use protocol::slot::Window;
 use rand::SeedableRng as _;
@@ -102,7 +103,7 @@ fn admits_no_stranger(roster: &AcceptedRoster<ElGamal>) {
 pub fn kept(data: &[u8]) -> bool {
     let read = Candidate::<ElGamal>::from_stored(data);
     let (terms, identity) = (street::terms(key(&REGISTRAR)), Identity::from_seed(&METER));
-    let share = Kept { key_share: Some(data), roster: None };
+    let share = [(Key::key_share(EPOCH), data.to_vec().into())].into_iter().collect::<Records>();
     let meter = Meter::<ElGamal>::new(terms, identity, &share, Rng::seed_from_u64(1), NOW);
     assert_eq!(meter.is_ok(), read.is_ok());
     let (Ok(read), Ok(mut meter)) = (read, meter) else { return false };

@@ -13,8 +13,9 @@ use protocol::message::{
     Claim, Contribution, Invitation, KeyPart, Kind, Outcome, Receipt, Refusal, Request, Roster,
     Share, State, Status,
 };
-use protocol::meter::{Kept, Meter};
+use protocol::meter::Meter;
 use protocol::output::{Event, Output};
+use protocol::record::Records;
 use protocol::slots::SlotSet;
 use protocol::{keygen, roster};
 use rand::SeedableRng as _;
@@ -50,7 +51,7 @@ fn explain(message: &[u8]) {
 fn moves_no_meter(data: &[u8]) {
     let (terms, identity) = (street::terms(stranger()), Identity::from_seed(&METER));
     let rng = Rng::seed_from_u64(1);
-    let mut meter = Meter::<ElGamal>::new(terms, identity, &Kept::default(), rng, NOW).unwrap();
+    let mut meter = Meter::<ElGamal>::new(terms, identity, &Records::default(), rng, NOW).unwrap();
     while meter.poll_output().is_some() {}
     meter.handle_message(data, NOW);
     while let Some(output) = meter.poll_output() {

@@ -81,7 +81,7 @@ async fn a_restarted_agent_is_the_same_member_and_its_files_are_its_own() {
     watch.until("sums after it", |seen| count(seen, "north", "region") >= before + 4).await;
     watch.until("a bill after it", |seen| count(seen, "north", "meter") >= 3).await;
     assert_eq!(rig.identity("north", 1), identity);
-    for file in ["identity.key", "epoch.key", "roster.cose"] {
+    for file in ["identity.key", "meter.db", "meter.db-wal"] {
         let file = rig.path(&agent("north", 1)).join(file);
         let mode = std::fs::metadata(&file).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{}", file.display());

@@ -16,6 +16,7 @@ use protocol::message::Invited;
 use protocol::output::{Event, Output, Publication};
 use protocol::parameters::{Floors, Parameters, Threshold};
 use protocol::reading::Register;
+use protocol::record::Records;
 use protocol::slot::Timestamp;
 use protocol::{collector, meter};
 use rand::SeedableRng as _;
@@ -124,7 +125,7 @@ pub(crate) fn meter_terms<S: Scheme>(at: usize) -> meter::Terms {
 }
 
 pub(crate) fn new_meter<S: Scheme>(at: usize, now: Timestamp) -> meter::Meter<S> {
-    let (terms, kept) = (meter_terms::<S>(at), meter::Kept::default());
+    let (terms, kept) = (meter_terms::<S>(at), Records::default());
     meter::Meter::new(terms, meter_identity(at), &kept, meter_rng(at), now).unwrap()
 }
 
@@ -141,7 +142,19 @@ pub(crate) fn new_collector<S: Kit>(
     let (region, members) = (region_id(), invited(count));
     let terms = collector::Terms { region, parameters, epoch_windows: 4, members };
     let keys = (collector_identity(), registrar());
-    collector::Collector::new(terms, keys, None, (S::decoder(), rng(99)), now).unwrap()
+    collector::Collector::new(terms, keys, &Records::default(), (S::decoder(), rng(99)), now)
+        .unwrap()
+}
+
+/// What of a machine's outputs is on its disk.
+pub(crate) fn persisted(outputs: impl IntoIterator<Item = Output>) -> Records {
+    let mut disk = Records::default();
+    for output in outputs {
+        if let Output::Persist(change) = output {
+            disk.apply(change);
+        }
+    }
+    disk
 }
 
 /// Everything that a meter hands out.

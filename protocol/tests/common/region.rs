@@ -10,10 +10,11 @@ use protocol::id::Sender;
 use protocol::message::{
     Claim, Contribution, Outcome, Receipt, Request, Roster, Share, Status, Target,
 };
-use protocol::meter::{Kept, Meter, Quantities};
-use protocol::output::{Event, Output, Publication, Record};
+use protocol::meter::{Meter, Quantities};
+use protocol::output::{Event, Output, Publication};
 use protocol::parameters::Parameters;
 use protocol::reading::Register;
+use protocol::record::Records;
 use protocol::release::{self, Reason};
 use protocol::roster::AcceptedRoster;
 use protocol::slot::{Slot, Timestamp, Window};
@@ -21,7 +22,6 @@ use protocol::slots::SlotSet;
 use protocol::statement::Place;
 use serde_bytes::ByteBuf;
 
-use super::founding::{EPOCH, invitation};
 use super::{
     Kit, START, collector_identity, drain, events, meter_id, meter_identity, meter_rng,
     meter_terms, new_collector, new_meter, parameters, published, region_id, registrar, rng,
@@ -61,7 +61,11 @@ pub(crate) struct Played<S: Scheme> {
 
 pub(crate) struct Region<S: Scheme> {
     pub(crate) collector: Collector<S>,
+    /// What the collector has made durable.
+    pub(crate) disk: Records,
     pub(crate) meters: Vec<Meter<S>>,
+    /// What each meter has made durable.
+    pub(crate) disks: Vec<Records>,
     pub(crate) roster: AcceptedRoster<S>,
     pub(crate) signed_roster: Vec<u8>,
     pub(crate) now: Timestamp,
@@ -81,7 +85,10 @@ impl<S: Kit> Region<S> {
         let mut collector = new_collector::<S>(count, parameters, START);
         let mut meters: Vec<_> = (0..count).map(|at| new_meter::<S>(at, START)).collect();
         let mut outputs = Vec::new();
-        exchange(&mut collector, &mut meters, START, &BTreeSet::new(), &mut outputs);
+        let mut disks: Vec<_> = meters.iter().map(|_| Records::default()).collect();
+        let mut disk = Records::default();
+        let everybody = (&mut meters[..], &mut disks[..]);
+        exchange((&mut collector, &mut disk), everybody, START, &BTreeSet::new(), &mut outputs);
         let [signed_roster, ..] = &published(&outputs, "/c/roster")[..] else {
             panic!("no roster: {outputs:?}")
         };
@@ -90,7 +97,8 @@ impl<S: Kit> Region<S> {
         let roster = AcceptedRoster::open(&signed_roster, &region_id(), &registrar).unwrap();
         let (offline, outputs) = Default::default();
         let now = START;
-        Self { collector, meters, roster, signed_roster, now, offline, rng: rng(5), outputs }
+        let rng = rng(5);
+        Self { collector, disk, meters, disks, roster, signed_roster, now, offline, rng, outputs }
     }
 
     pub(crate) fn body(&self) -> &Roster {
@@ -126,7 +134,12 @@ impl<S: Kit> Region<S> {
         let quantities: Quantities =
             self.body().parameters.registers.iter().map(|register| (*register, wh)).collect();
         self.meters[at].handle_reading(slot, &quantities, self.now);
-        drain(&mut self.meters[at])
+        self.drain(at)
+    }
+
+    /// Everything that a meter hands out; what is to survive is on its disk.
+    pub(crate) fn drain(&mut self, at: usize) -> Vec<Output> {
+        carried_out(drain(&mut self.meters[at]), &mut self.disks[at])
     }
 
     /// The message that a meter makes of a reading.
@@ -183,7 +196,7 @@ impl<S: Kit> Region<S> {
     /// Hands a meter a message; what it makes of it.
     pub(crate) fn tell(&mut self, at: usize, message: &[u8]) -> Vec<Output> {
         self.meters[at].handle_message(message, self.now);
-        drain(&mut self.meters[at])
+        self.drain(at)
     }
 
     /// Asks a meter for help with whatever bytes.
@@ -244,18 +257,9 @@ impl<S: Kit> Region<S> {
 
     /// Stops a meter and starts it again with what it kept.
     pub(crate) fn restart(&mut self, at: usize) {
-        let (count, parameters) = (self.meters.len(), self.body().parameters.clone());
-        let invitation = invitation(count, parameters);
-        let mut before = new_meter::<S>(at, START);
-        before.handle_message(&registrar().invite(&region_id(), EPOCH, &invitation), START);
-        let outputs = drain(&mut before);
-        let Some(Output::Persist(Record::KeyShare(share))) = outputs.first() else {
-            panic!("{outputs:?}")
-        };
-        let kept = Kept { key_share: Some(share), roster: Some(&self.signed_roster) };
-        let (terms, identity) = (meter_terms::<S>(at), meter_identity(at));
-        self.meters[at] = Meter::new(terms, identity, &kept, rng(200), self.now).unwrap();
-        drain(&mut self.meters[at]);
+        let (terms, identity, kept) = (meter_terms::<S>(at), meter_identity(at), &self.disks[at]);
+        self.meters[at] = Meter::new(terms, identity, kept, rng(200), self.now).unwrap();
+        self.drain(at);
     }
 
     /// The latest request that the collector published.
@@ -265,8 +269,8 @@ impl<S: Kit> Region<S> {
 
     /// Delivers messages until nobody has anything more to say.
     pub(crate) fn deliver(&mut self) {
-        let Self { collector, meters, now, offline, outputs, .. } = self;
-        exchange(collector, meters, *now, offline, outputs);
+        let Self { collector, disk, meters, disks, now, offline, outputs, .. } = self;
+        exchange((collector, disk), (meters, disks), *now, offline, outputs);
     }
 
     /// Lets time pass, and does what is due when it is due.
@@ -375,22 +379,23 @@ pub(crate) fn messages<S: Scheme>(played: &[Played<S>]) -> Vec<Vec<u8>> {
 }
 
 fn exchange<S: Scheme>(
-    collector: &mut Collector<S>,
-    meters: &mut [Meter<S>],
+    (collector, kept): (&mut Collector<S>, &mut Records),
+    (meters, disks): (&mut [Meter<S>], &mut [Records]),
     now: Timestamp,
     offline: &BTreeSet<usize>,
     heard: &mut Vec<Output>,
 ) {
     loop {
-        let outputs: Vec<_> = std::iter::from_fn(|| collector.poll_output()).collect();
+        let outputs = std::iter::from_fn(|| collector.poll_output()).collect();
+        let outputs = carried_out(outputs, kept);
         let mut quiet = outputs.is_empty();
-        for (at, meter) in meters.iter_mut().enumerate() {
+        for (at, (meter, disk)) in meters.iter_mut().zip(disks.iter_mut()).enumerate() {
             let online = !offline.contains(&at);
             let inbox = outputs.iter().filter(|output| online && is_for(at, output));
             for message in published_by(inbox) {
                 meter.handle_message(&message, now);
             }
-            for message in published_by(drain(meter).iter().filter(|_| online)) {
+            for message in published_by(carried_out(drain(meter), disk).iter().filter(|_| online)) {
                 collector.handle_message(&message, now);
                 quiet = false;
             }
@@ -400,6 +405,16 @@ fn exchange<S: Scheme>(
             return;
         }
     }
+}
+
+/// What a machine hands out, once it is carried out as far as its disk goes.
+fn carried_out(mut outputs: Vec<Output>, disk: &mut Records) -> Vec<Output> {
+    for change in outputs.extract_if(.., |output| matches!(output, Output::Persist(_))) {
+        if let Output::Persist(change) = change {
+            disk.apply(change);
+        }
+    }
+    outputs
 }
 
 /// Whether a meter subscribes to this.

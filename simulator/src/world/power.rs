@@ -7,7 +7,7 @@ use protocol::collector::{self, Collector};
 use protocol::identity::Identity;
 use protocol::keygen::Registrar;
 use protocol::message::Invited;
-use protocol::meter::{self, Kept, Meter};
+use protocol::meter::{self, Meter};
 use rand::{RngExt as _, SeedableRng as _};
 
 use crate::faults::span;
@@ -93,8 +93,7 @@ impl<S: Scheme> World<S> {
         let rng = Rng::from_rng(&mut self.rng);
         let node = self.node(Party::Collector)?;
         let identities = (node.identity(), Registrar::new(self.registrar()));
-        let kept = node.disk.roster.as_deref();
-        Ok(Collector::new(terms, identities, kept, (self.decoder.clone(), rng), self.now)?)
+        Ok(Collector::new(terms, identities, &node.disk, (self.decoder.clone(), rng), self.now)?)
     }
 
     fn meter(&mut self, number: u16) -> Result<Meter<S>, StartError> {
@@ -107,9 +106,7 @@ impl<S: Scheme> World<S> {
         };
         let rng = Rng::from_rng(&mut self.rng);
         let node = self.node(party)?;
-        let kept =
-            Kept { key_share: node.disk.key_share.as_deref(), roster: node.disk.roster.as_deref() };
-        Ok(Meter::new(terms, node.identity(), &kept, rng, node.clock(self.now))?)
+        Ok(Meter::new(terms, node.identity(), &node.disk, rng, node.clock(self.now))?)
     }
 
     fn registrar(&self) -> Identity {

@@ -1,0 +1,279 @@
+//! What a machine keeps: records under keys, and the changes that make them.
+//!
+//! A machine hands out changes and never reads its disk; its owner makes them
+//! durable in order, and hands all records back at the next start. Changes
+//! that follow each other without anything between them belong together: all
+//! of them survive, or none.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+use crate::id::{Digest, Epoch, MeterId};
+use crate::message::Target;
+use crate::slot::{Slot, Window};
+
+macro_rules! sorts {
+    ($($(#[$doc:meta])* $name:ident = $number:literal,)*) => {
+        /// What a record holds. The numbers stand on disks and never change.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Sort { $($(#[$doc])* $name = $number,)* }
+
+        impl Sort {
+            /// Every sort.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+        }
+    };
+}
+
+sorts! {
+    /// A meter's state in the ceremony that opens the next epoch. Secret.
+    Candidate = 1,
+    /// A meter's key share of an epoch. Secret.
+    KeyShare = 2,
+    /// The signed roster of an epoch.
+    Roster = 3,
+    /// How far a meter's ledger reaches, whatever was erased since.
+    Mark = 4,
+    /// A contribution with what it takes to claim it. Secret.
+    Sent = 5,
+    /// What a holder answered for a slot.
+    Answer = 6,
+    /// What a holder answered for the bills of a window.
+    Bill = 7,
+    /// A meter's claim to a window.
+    Claim = 8,
+    /// Two signed statements that exclude each other.
+    Evidence = 9,
+    /// A contribution that a collector has taken.
+    Counted = 10,
+    /// A claim that a collector has taken.
+    Claimed = 11,
+    /// A round of a slot that a collector has closed.
+    SlotRound = 12,
+    /// A round of a window that a collector has closed.
+    BillRound = 13,
+    /// A collector's state in the ceremony that opens the next epoch.
+    Ceremony = 14,
+}
+
+impl Sort {
+    /// The number that stands for the sort.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The sort of a number.
+    #[must_use]
+    pub fn of(number: u8) -> Option<Self> {
+        Self::ALL.iter().copied().find(|sort| sort.number() == number)
+    }
+}
+
+/// Where a record stands.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    /// What it holds.
+    pub sort: Sort,
+    /// Its epoch, where it belongs to one.
+    pub epoch: Epoch,
+    /// Its slot or window, where it belongs to one.
+    pub position: u64,
+    /// What tells it from others at the same place.
+    pub name: String,
+}
+
+impl Key {
+    fn at(sort: Sort, epoch: Epoch, position: u64, name: String) -> Self {
+        Self { sort, epoch, position, name }
+    }
+
+    /// A meter's state in a ceremony; there is one at a time.
+    #[must_use]
+    pub fn candidate() -> Self {
+        Self::at(Sort::Candidate, Epoch::default(), 0, String::new())
+    }
+
+    /// A collector's state in a ceremony; there is one at a time.
+    #[must_use]
+    pub fn ceremony() -> Self {
+        Self::at(Sort::Ceremony, Epoch::default(), 0, String::new())
+    }
+
+    /// The key share of an epoch.
+    #[must_use]
+    pub fn key_share(epoch: Epoch) -> Self {
+        Self::at(Sort::KeyShare, epoch, 0, String::new())
+    }
+
+    /// The signed roster of an epoch.
+    #[must_use]
+    pub fn roster(epoch: Epoch) -> Self {
+        Self::at(Sort::Roster, epoch, 0, String::new())
+    }
+
+    /// A meter's marks.
+    #[must_use]
+    pub fn mark() -> Self {
+        Self::at(Sort::Mark, Epoch::default(), 0, String::new())
+    }
+
+    /// A meter's own contribution.
+    #[must_use]
+    pub fn sent(epoch: Epoch, slot: Slot) -> Self {
+        Self::at(Sort::Sent, epoch, slot.0, String::new())
+    }
+
+    /// What a holder answered to a request.
+    #[must_use]
+    pub fn answer(epoch: Epoch, target: Target, request: &Digest) -> Self {
+        match target {
+            Target::Region(slot) => Self::at(Sort::Answer, epoch, slot.0, String::new()),
+            Target::Bill(window) => Self::at(Sort::Bill, epoch, window.0, request.to_string()),
+        }
+    }
+
+    /// A meter's own claim.
+    #[must_use]
+    pub fn claim(epoch: Epoch, window: Window) -> Self {
+        Self::at(Sort::Claim, epoch, window.0, String::new())
+    }
+
+    /// Evidence, by its digest.
+    #[must_use]
+    pub fn evidence(epoch: Epoch, digest: &Digest) -> Self {
+        Self::at(Sort::Evidence, epoch, 0, digest.to_string())
+    }
+
+    /// A member's contribution at the collector.
+    #[must_use]
+    pub fn counted(epoch: Epoch, slot: Slot, meter: &MeterId) -> Self {
+        Self::at(Sort::Counted, epoch, slot.0, meter.to_string())
+    }
+
+    /// A member's claim at the collector.
+    #[must_use]
+    pub fn claimed(epoch: Epoch, window: Window, meter: &MeterId) -> Self {
+        Self::at(Sort::Claimed, epoch, window.0, meter.to_string())
+    }
+
+    /// A round at the collector.
+    #[must_use]
+    pub fn round(epoch: Epoch, target: Target) -> Self {
+        match target {
+            Target::Region(slot) => Self::at(Sort::SlotRound, epoch, slot.0, String::new()),
+            Target::Bill(window) => Self::at(Sort::BillRound, epoch, window.0, String::new()),
+        }
+    }
+}
+
+/// A change of what is kept.
+pub enum Change {
+    /// A record, in place of the one under its key if there is one.
+    Write(Key, Zeroizing<Vec<u8>>),
+    /// No record under the key any more.
+    Erase(Key),
+    /// No record of a sort and epoch any more at a position before this one.
+    EraseBefore(Sort, Epoch, u64),
+}
+
+/// A record may be secret: Debug says where it stands and no more.
+impl fmt::Debug for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Write(key, _) => write!(f, "Write({key:?}, ..)"),
+            Self::Erase(key) => write!(f, "Erase({key:?})"),
+            Self::EraseBefore(sort, epoch, position) => {
+                write!(f, "EraseBefore({sort:?}, {epoch}, {position})")
+            }
+        }
+    }
+}
+
+/// All records of a machine.
+#[derive(Default)]
+pub struct Records(BTreeMap<Key, Zeroizing<Vec<u8>>>);
+
+impl Records {
+    /// Makes a change.
+    pub fn apply(&mut self, change: Change) {
+        match change {
+            Change::Write(key, value) => {
+                self.0.insert(key, value);
+            }
+            Change::Erase(key) => {
+                self.0.remove(&key);
+            }
+            Change::EraseBefore(sort, epoch, position) => self.0.retain(|key, _| {
+                (key.sort, key.epoch) != (sort, epoch) || key.position >= position
+            }),
+        }
+    }
+
+    /// The record under a key.
+    #[must_use]
+    pub fn get(&self, key: &Key) -> Option<&[u8]> {
+        self.0.get(key).map(|value| value.as_slice())
+    }
+
+    /// All records of a sort, in the order of their keys.
+    pub fn of(&self, sort: Sort) -> impl Iterator<Item = (&Key, &[u8])> {
+        let records = self.0.iter().filter(move |(key, _)| key.sort == sort);
+        records.map(|(key, value)| (key, value.as_slice()))
+    }
+
+    /// All records of a sort in an epoch, in the order of their keys.
+    pub fn within(&self, sort: Sort, epoch: Epoch) -> impl Iterator<Item = (&Key, &[u8])> {
+        self.of(sort).filter(move |(key, _)| key.epoch == epoch)
+    }
+}
+
+impl FromIterator<(Key, Zeroizing<Vec<u8>>)> for Records {
+    fn from_iter<I: IntoIterator<Item = (Key, Zeroizing<Vec<u8>>)>>(records: I) -> Self {
+        Self(records.into_iter().collect())
+    }
+}
+
+/// Records may be secret: Debug counts them and no more.
+impl fmt::Debug for Records {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Records({})", self.0.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn records(slots: impl IntoIterator<Item = u64>) -> Records {
+        let record = |slot| (Key::sent(Epoch(1), Slot(slot)), vec![7].into());
+        slots.into_iter().map(record).collect()
+    }
+
+    #[test]
+    fn a_sort_reads_back_from_its_number() {
+        for sort in Sort::ALL {
+            assert_eq!(Sort::of(sort.number()), Some(*sort));
+        }
+        assert_eq!(Sort::of(0), None);
+    }
+
+    #[test]
+    fn what_lies_before_a_position_is_erased_in_its_epoch_alone() {
+        let mut records = records(0..4);
+        records.apply(Change::Write(Key::sent(Epoch(2), Slot(0)), vec![7].into()));
+        records.apply(Change::EraseBefore(Sort::Sent, Epoch(1), 3));
+        let left: Vec<_> =
+            records.of(Sort::Sent).map(|(key, _)| (key.epoch.0, key.position)).collect();
+        assert_eq!(left, [(1, 3), (2, 0)]);
+    }
+
+    #[test]
+    fn no_debug_shows_what_a_record_holds() {
+        let change = Change::Write(Key::key_share(Epoch(1)), b"secret".to_vec().into());
+        let shown = format!("{change:?} {:?}", records(0..2));
+        assert!(!shown.contains("115") && shown.contains("Records(2)"), "{shown}");
+    }
+}
