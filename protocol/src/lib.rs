@@ -6,6 +6,7 @@ pub use aggregation::Rng;
 pub mod collector;
 pub mod entry;
 pub mod envelope;
+pub mod evidence;
 mod hexadecimal;
 pub mod id;
 pub mod identity;

@@ -117,6 +117,15 @@ pub struct Refused {
     pub reason: Reason,
 }
 
+/// What a request asks for.
+#[must_use]
+pub fn target(request: &Request) -> Target {
+    match request {
+        Request::Region(slot, _) => Target::Region(*slot),
+        Request::Bill(window, _) => Target::Bill(*window),
+    }
+}
+
 /// The digest that stands for a request.
 #[must_use]
 pub fn digest(request: &Request) -> Digest {

@@ -200,11 +200,7 @@ impl<S: Scheme> Judge<S> {
     }
 
     fn see_request(&mut self, request: &Request) {
-        let target = match request {
-            Request::Region(slot, _) => Target::Region(*slot),
-            Request::Bill(window, _) => Target::Bill(*window),
-        };
-        self.requests.insert(release::digest(request), target);
+        self.requests.insert(release::digest(request), release::target(request));
     }
 
     fn see_share(&mut self, party: Party, holder: MeterId, share: &Share) -> Result<(), Violation> {

@@ -1,0 +1,215 @@
+//! Evidence: two statements that one party signed and that exclude each other.
+//! Whoever has the party's key can check it, offline and for ever.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+use thiserror::Error;
+
+use crate::envelope::{Envelope, Rejection, encode};
+use crate::id::{Digest, Epoch, RegionId, Sender};
+use crate::identity::IdentityKey;
+use crate::kind::Message;
+use crate::message::{Claim, Contribution, Kind, Request, Roster, Target};
+use crate::release;
+use crate::slot::{Slot, Window};
+
+/// Two signed messages, and what it takes to check them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// The key that signed both.
+    pub key: IdentityKey,
+    /// The digest that both are bound to: of the roster, or of the invitation
+    /// while there is none; [`Digest::NONE`] for rosters.
+    pub binding: Digest,
+    /// The one that was there first.
+    pub first: ByteBuf,
+    /// The one that excludes it.
+    pub second: ByteBuf,
+}
+
+/// What evidence shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accusation {
+    /// Who signed both statements.
+    pub party: Sender,
+    /// The region.
+    pub region: RegionId,
+    /// The epoch.
+    pub epoch: Epoch,
+    /// What both are about.
+    pub about: About,
+}
+
+/// What two statements that exclude each other are about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// Two rosters for one epoch.
+    Rosters,
+    /// Two contributions for one slot.
+    Contributions(Slot),
+    /// Two sets for one slot.
+    Sets(Slot),
+    /// Two claims to one window.
+    Claims(Window),
+}
+
+/// Why two messages are no evidence.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum EvidenceError {
+    /// One of them is not what it has to be.
+    #[error("not a signed message: {0}")]
+    Rejected(#[from] Rejection),
+    /// They are of different parties, epochs or kinds, or of a kind of which
+    /// a party may sign many.
+    #[error("the two messages do not exclude each other")]
+    Compatible,
+}
+
+impl Evidence {
+    /// The digest that stands for the evidence.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        Digest::of("evidence", &encode(self))
+    }
+
+    /// Checks both signatures, and that the statements exclude each other.
+    ///
+    /// # Errors
+    /// See [`EvidenceError`].
+    pub fn check(&self) -> Result<Accusation, EvidenceError> {
+        let first = Envelope::parse(&self.first)?;
+        let second = Envelope::parse(&self.second)?;
+        let header = first.header().clone();
+        if header != *second.header() {
+            return Err(EvidenceError::Compatible);
+        }
+        let pair = Pair { evidence: self, first, second };
+        let about = match header.kind {
+            Kind::Roster => pair.excludes(|_: &Roster| Some(About::Rosters)),
+            Kind::Contribution => {
+                pair.excludes(|body: &Contribution| Some(About::Contributions(body.slot)))
+            }
+            Kind::Claim => pair.excludes(|body: &Claim| Some(About::Claims(body.window))),
+            Kind::Request => pair.excludes(|body: &Request| match release::target(body) {
+                Target::Region(slot) => Some(About::Sets(slot)),
+                // A window's bills may be asked for in several parts.
+                Target::Bill(_) => None,
+            }),
+            _ => Err(EvidenceError::Compatible),
+        };
+        let (party, region, epoch) = (header.sender, header.region, header.epoch);
+        Ok(Accusation { party, region, epoch, about: about? })
+    }
+}
+
+struct Pair<'a> {
+    evidence: &'a Evidence,
+    first: Envelope,
+    second: Envelope,
+}
+
+impl Pair<'_> {
+    /// What both are about, if that is the same and they say different things.
+    fn excludes<M: Message + PartialEq>(
+        &self,
+        about: impl Fn(&M) -> Option<About>,
+    ) -> Result<About, EvidenceError> {
+        let Evidence { key, binding, .. } = self.evidence;
+        let first: M = self.first.open(key, binding)?;
+        let second: M = self.second.open(key, binding)?;
+        match (about(&first), about(&second)) {
+            (Some(a), Some(b)) if a == b && first != second => Ok(a),
+            _ => Err(EvidenceError::Compatible),
+        }
+    }
+}
+
+impl fmt::Display for Accusation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { party, region, epoch, about } = self;
+        write!(f, "{party} signed {about} of region {region} in epoch {epoch}")
+    }
+}
+
+impl fmt::Display for About {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rosters => f.write_str("two rosters"),
+            Self::Contributions(slot) => write!(f, "two contributions for slot {slot}"),
+            Self::Sets(slot) => write!(f, "requests for two sets of slot {slot}"),
+            Self::Claims(window) => write!(f, "two claims to window {window}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::envelope::seal;
+    use crate::identity::Identity;
+    use crate::message::Share;
+
+    fn identity() -> Identity {
+        Identity::from_seed(&[1; 32])
+    }
+
+    fn signed<M: Message>(epoch: u32, body: &M) -> ByteBuf {
+        let (region, meter) = ("north".parse().unwrap(), "m-1".parse().unwrap());
+        let place = (&region, Epoch(epoch), Sender::Meter(meter));
+        seal(&identity(), place, &Digest::LAST, body).into()
+    }
+
+    fn contribution(slot: u64, byte: u8) -> Contribution {
+        let registers = BTreeMap::from([(crate::reading::Register::Import, vec![byte].into())]);
+        Contribution { slot: Slot(slot), registers }
+    }
+
+    fn check(first: ByteBuf, second: ByteBuf) -> Result<Accusation, EvidenceError> {
+        Evidence { key: identity().key(), binding: Digest::LAST, first, second }.check()
+    }
+
+    #[test]
+    fn two_contributions_for_one_slot_accuse_their_meter() {
+        let found = check(signed(1, &contribution(7, 1)), signed(1, &contribution(7, 2))).unwrap();
+        let said = "m-1 signed two contributions for slot 7 of region north in epoch 1";
+        assert_eq!(found.to_string(), said);
+    }
+
+    #[test]
+    fn two_sets_for_one_slot_accuse_and_two_bills_do_not() {
+        let region = |byte: u8| Request::Region(Slot(7), vec![vec![byte].into()]);
+        let found = check(signed(1, &region(1)), signed(1, &region(2))).unwrap();
+        assert_eq!(found.about, About::Sets(Slot(7)));
+        let bill = |byte: u8| Request::Bill(Window(7), vec![vec![byte].into()]);
+        let found = check(signed(1, &bill(1)), signed(1, &bill(2)));
+        assert_eq!(found, Err(EvidenceError::Compatible));
+    }
+
+    #[test]
+    fn what_does_not_exclude_each_other_accuses_nobody() {
+        let one = || signed(1, &contribution(7, 1));
+        let share = |byte| Share { request: Digest::NONE, response: vec![byte].into() };
+        for (first, second) in [
+            (one(), one()),
+            (one(), signed(1, &contribution(8, 2))),
+            (one(), signed(2, &contribution(7, 2))),
+            (signed(1, &share(1)), signed(1, &share(2))),
+        ] {
+            assert_eq!(check(first, second), Err(EvidenceError::Compatible));
+        }
+    }
+
+    #[test]
+    fn what_the_party_did_not_sign_accuses_nobody() {
+        let (first, second) = (signed(1, &contribution(7, 1)), signed(1, &contribution(7, 2)));
+        let key = Identity::from_seed(&[2; 32]).key();
+        let forged = Evidence { key, binding: Digest::LAST, first, second };
+        assert_eq!(forged.check(), Err(EvidenceError::Rejected(Rejection::Signature)));
+        let elsewhere = Evidence { key: identity().key(), binding: Digest::NONE, ..forged };
+        assert_eq!(elsewhere.check(), Err(EvidenceError::Rejected(Rejection::Signature)));
+    }
+}
