@@ -1,4 +1,4 @@
-//! Additive ElGamal over ristretto255, opened by all participants together.
+//! Additive ElGamal over ristretto255, opened by all participants or t of n.
 //!
 //! C1 = rG, C2 = mG + rY, after Cramer, Gennaro, Schoenmakers, "A secure and
 //! optimally efficient multi-authority election scheme", EUROCRYPT 1997, and
@@ -9,9 +9,14 @@
 //! open a sum of such contributions computes `x_j`·ΣC1 = Σr·`Y_j`, which
 //! the contributors could compute themselves: helping reveals nothing but the sum.
 
+mod complaint;
+mod dealing;
 pub mod dlog;
+mod equality;
 mod keygen;
+mod polynomial;
 mod proof;
+mod seal;
 mod sharing;
 
 use std::collections::BTreeMap;
@@ -21,21 +26,30 @@ use curve25519_dalek::ristretto::{RistrettoBasepointTable, RistrettoPoint};
 use curve25519_dalek::scalar::Scalar;
 use zeroize::Zeroizing;
 
+pub use complaint::Complaint;
+pub use dealing::Dealing;
 pub use keygen::{KeyPart, Secret};
 pub use sharing::{Accepted, Request, Response};
 
 use crate::scheme::{
     Canonical, CombineError, Context, Culprits, DecodeError, DeviceSecret, GroupError, Participant,
-    Range, ResponseError, Rng, Scheme, Stored,
+    Range, ResponseError, Rng, Scheme, Sharing, Stored, refuse_impossible,
 };
 use dlog::Table;
 use proof::{Claim, Element, Knowledge, Purpose, Statement, check_batch, decode_scalar};
 
-/// A group whose sums open only with the help of every participant: one lost
-/// secret makes everything that was encrypted to the group unreadable.
+/// A group whose sums open with the help of every participant, or of t of n
+/// where its secret was dealt. In the first case one lost secret makes
+/// everything that was encrypted to the group unreadable, in the second
+/// n − t + 1.
 pub struct ElGamal {
+    /// `Y_j` of every participant.
     parts: Vec<Element>,
     key: Element,
+    threshold: u16,
+    /// Whether the parts lie on a polynomial whose value at 0 is the key;
+    /// otherwise the key is their sum.
+    dealt: bool,
     /// Multiples of Y. A third faster than multiplying Y, for 30 KiB.
     multiples: Box<RistrettoBasepointTable>,
 }
@@ -105,6 +119,11 @@ pub struct Aggregate {
 }
 
 impl ElGamal {
+    fn new(key: Element, parts: Vec<Element>, threshold: u16, dealt: bool) -> Self {
+        let multiples = Box::new(RistrettoBasepointTable::create(&key.point()));
+        Self { parts, key, threshold, dealt, multiples }
+    }
+
     fn part(&self, of: Participant) -> Result<&Element, ResponseError> {
         self.parts.get(usize::from(of.0)).ok_or(ResponseError::Unknown(of))
     }
@@ -166,6 +185,8 @@ impl Scheme for ElGamal {
 
     type Secret = Secret;
     type KeyPart = KeyPart;
+    type Dealing = Dealing;
+    type Complaint = Complaint;
     type Contribution = Contribution;
     type Retained = Retained;
     type Aggregate = Aggregate;
@@ -184,13 +205,76 @@ impl Scheme for ElGamal {
 
     fn group(parts: &[KeyPart]) -> Result<Self, GroupError> {
         let parts: Vec<_> = parts.iter().map(|part| *part.key()).collect();
+        let threshold = u16::try_from(parts.len()).unwrap_or(u16::MAX);
+        refuse_impossible(threshold, parts.len())?;
         let key = keygen::group_key(&parts)?;
-        let multiples = Box::new(RistrettoBasepointTable::create(&key.point()));
-        Ok(Self { parts, key, multiples })
+        Ok(Self::new(key, parts, threshold, false))
+    }
+
+    fn deal(
+        sharing: Sharing<'_, KeyPart>,
+        dealer: Participant,
+        device: &DeviceSecret,
+        context: Context<'_>,
+        rng: &mut Rng,
+    ) -> Dealing {
+        dealing::deal(sharing, dealer, device, context, rng)
+    }
+
+    fn verify_dealing(
+        sharing: Sharing<'_, KeyPart>,
+        dealer: Participant,
+        dealing: &Dealing,
+        context: Context<'_>,
+    ) -> bool {
+        dealing.verifies(sharing, dealer, context)
+    }
+
+    fn receive(
+        sharing: Sharing<'_, KeyPart>,
+        own: Participant,
+        secret: &Secret,
+        dealings: &[(Context<'_>, &Dealing)],
+        complaint_context: impl Fn(Participant) -> Vec<u8>,
+        rng: &mut Rng,
+    ) -> Result<Secret, BTreeMap<Participant, Complaint>> {
+        complaint::receive(sharing, own, secret, dealings, complaint_context, rng)
+    }
+
+    fn judge(
+        sharing: Sharing<'_, KeyPart>,
+        parties: (Participant, Participant),
+        complaint: &Complaint,
+        dealing: (Context<'_>, &Dealing),
+        context: Context<'_>,
+    ) -> bool {
+        complaint.convicts(sharing, parties, dealing, context)
+    }
+
+    fn shared_group(threshold: u16, dealings: &[Dealing]) -> Result<Self, GroupError> {
+        let (key, parts) = dealing::shared_keys(threshold, dealings)?;
+        Ok(Self::new(key, parts, threshold, true))
+    }
+
+    fn named_group(
+        threshold: u16,
+        key: &[u8],
+        shares: &[impl AsRef<[u8]>],
+    ) -> Result<Self, GroupError> {
+        let (key, parts) = keygen::named_keys(threshold, key, shares)?;
+        Ok(Self::new(key, parts, threshold, true))
     }
 
     fn group_key(&self) -> Vec<u8> {
         self.key.bytes().to_vec()
+    }
+
+    fn public_share(&self, of: Participant) -> Option<Vec<u8>> {
+        self.part(of).ok().map(|part| part.bytes().to_vec())
+    }
+
+    fn threshold(&self) -> u16 {
+        self.threshold
     }
 
     fn contribute(

@@ -1,6 +1,7 @@
 //! Sums over encrypted numbers: schemes and their proofs.
 
 pub mod elgamal;
+mod layout;
 #[cfg(any(test, feature = "plain"))]
 pub mod plain;
 pub mod scheme;
@@ -11,5 +12,5 @@ pub use elgamal::dlog::Table;
 pub use plain::Plain;
 pub use scheme::{
     Canonical, CombineError, Context, Culprits, DecodeError, DeviceSecret, GroupError, Participant,
-    Range, ResponseError, Rng, Scheme, Stored,
+    Range, ResponseError, Rng, Scheme, Sharing, Stored,
 };

@@ -6,6 +6,7 @@
 //! nothing, so that whatever is built on a scheme can be tested by the
 //! thousand. Never enable the feature `plain` in anything that is shipped.
 
+mod dealing;
 mod values;
 
 use std::collections::BTreeMap;
@@ -14,11 +15,13 @@ use merlin::Transcript;
 use rand::Rng as _;
 use zeroize::Zeroizing;
 
+pub use dealing::{Complaint, Dealing, bend_share};
 pub use values::{Accepted, Aggregate, Contribution, KeyPart, Request, Response, Retained, Secret};
 
+use crate::scheme::refuse_impossible;
 use crate::scheme::{
     CombineError, Context, Culprits, DeviceSecret, GroupError, Participant, Range, ResponseError,
-    Rng, Scheme,
+    Rng, Scheme, Sharing,
 };
 use values::Digest;
 
@@ -27,6 +30,7 @@ use values::Digest;
 pub struct Plain {
     parts: Vec<Digest>,
     key: Digest,
+    threshold: u16,
 }
 
 impl Plain {
@@ -58,6 +62,8 @@ impl Scheme for Plain {
 
     type Secret = Secret;
     type KeyPart = KeyPart;
+    type Dealing = Dealing;
+    type Complaint = Complaint;
     type Contribution = Contribution;
     type Retained = Retained;
     type Aggregate = Aggregate;
@@ -69,9 +75,10 @@ impl Scheme for Plain {
     fn key_part(context: Context<'_>, rng: &mut Rng) -> (Secret, KeyPart) {
         let mut secret = Zeroizing::new([0; 32]);
         rng.fill_bytes(secret.as_mut());
-        let key = digest(b"key", [secret.as_ref()]);
+        let secret = Secret(secret);
+        let key = secret.key();
         let proof = digest(b"possession", [&key, context.0]);
-        (Secret(secret), KeyPart { key, proof })
+        (secret, KeyPart { key, proof })
     }
 
     fn verify_key_part(part: &KeyPart, context: Context<'_>) -> bool {
@@ -79,16 +86,78 @@ impl Scheme for Plain {
     }
 
     fn group(parts: &[KeyPart]) -> Result<Self, GroupError> {
-        if parts.is_empty() {
-            return Err(GroupError::Empty);
-        }
+        let threshold = u16::try_from(parts.len()).unwrap_or(u16::MAX);
+        refuse_impossible(threshold, parts.len())?;
         let parts: Vec<_> = parts.iter().map(|part| part.key).collect();
         let key = digest(b"group", parts.iter().map(Digest::as_slice));
-        Ok(Self { parts, key })
+        Ok(Self { parts, key, threshold })
+    }
+
+    /// Commitments are drawn, never hedged: they hide nothing.
+    fn deal(
+        sharing: Sharing<'_, KeyPart>,
+        dealer: Participant,
+        _: &DeviceSecret,
+        context: Context<'_>,
+        rng: &mut Rng,
+    ) -> Dealing {
+        let mut commitments = vec![[0; 32]; usize::from(sharing.threshold)];
+        commitments.iter_mut().for_each(|one| rng.fill_bytes(one));
+        Dealing::new(sharing, dealer, commitments, context)
+    }
+
+    fn verify_dealing(
+        sharing: Sharing<'_, KeyPart>,
+        dealer: Participant,
+        dealing: &Dealing,
+        context: Context<'_>,
+    ) -> bool {
+        dealing.verifies(sharing, dealer, context)
+    }
+
+    fn receive(
+        _: Sharing<'_, KeyPart>,
+        own: Participant,
+        secret: &Secret,
+        dealings: &[(Context<'_>, &Dealing)],
+        complaint_context: impl Fn(Participant) -> Vec<u8>,
+        _: &mut Rng,
+    ) -> Result<Secret, BTreeMap<Participant, Complaint>> {
+        dealing::receive(own, secret, dealings, complaint_context)
+    }
+
+    fn judge(
+        sharing: Sharing<'_, KeyPart>,
+        parties: (Participant, Participant),
+        complaint: &Complaint,
+        (_, dealing): (Context<'_>, &Dealing),
+        context: Context<'_>,
+    ) -> bool {
+        complaint.convicts(sharing, parties, dealing, context)
+    }
+
+    fn shared_group(threshold: u16, dealings: &[Dealing]) -> Result<Self, GroupError> {
+        dealing::shared_group(threshold, dealings)
+    }
+
+    fn named_group(
+        threshold: u16,
+        key: &[u8],
+        shares: &[impl AsRef<[u8]>],
+    ) -> Result<Self, GroupError> {
+        dealing::named_group(threshold, key, shares)
     }
 
     fn group_key(&self) -> Vec<u8> {
         self.key.to_vec()
+    }
+
+    fn public_share(&self, of: Participant) -> Option<Vec<u8>> {
+        self.part(of).ok().map(|part| part.to_vec())
+    }
+
+    fn threshold(&self) -> u16 {
+        self.threshold
     }
 
     fn contribute(
@@ -139,8 +208,7 @@ impl Scheme for Plain {
     ) -> Result<Response, ResponseError> {
         self.part(of)?;
         refuse_identity(request)?;
-        let key = digest(b"key", [secret.0.as_ref()]);
-        Ok(Self::response(&key, of, request, context))
+        Ok(Self::response(&secret.key(), of, request, context))
     }
 
     fn accept(
@@ -171,8 +239,8 @@ impl Scheme for Plain {
         let marks: Vec<_> = sums.iter().map(|(sum, _)| sum.mark).collect();
         let answered = |of: &Participant| accepted.get(of).is_some_and(|answer| answer.0 == marks);
         let everyone = (0..).map(Participant).take(self.parts.len());
-        let missing: Vec<_> = everyone.filter(|of| !answered(of)).collect();
-        if !missing.is_empty() {
+        let (helped, missing): (Vec<_>, Vec<_>) = everyone.partition(answered);
+        if helped.len() < usize::from(self.threshold) {
             return Err(CombineError::Missing(missing));
         }
         let outside = (0..).zip(sums).filter(|(_, (sum, range))| sum.number > range.bound);
@@ -189,13 +257,16 @@ fn refuse_identity(request: &Request) -> Result<(), ResponseError> {
     identity.map_or(Ok(()), |position| Err(ResponseError::Identity(position)))
 }
 
-fn digest<'a>(label: &'static [u8], parts: impl IntoIterator<Item = &'a [u8]>) -> Digest {
+fn digest<'a, const N: usize>(
+    label: &'static [u8],
+    parts: impl IntoIterator<Item = &'a [u8]>,
+) -> [u8; N] {
     let mut transcript = Transcript::new(b"hushgrid/1/plain");
     transcript.append_message(b"label", label);
     for part in parts {
         transcript.append_message(b"part", part);
     }
-    let mut digest = [0; 32];
+    let mut digest = [0; N];
     transcript.challenge_bytes(b"digest", &mut digest);
     digest
 }

@@ -45,6 +45,43 @@ impl Debug for DeviceSecret {
     }
 }
 
+/// What every verb of a dealt key needs to know. No secret is in it.
+#[derive(Debug)]
+pub struct Sharing<'a, P> {
+    /// How many responses shall open a sum.
+    pub threshold: u16,
+    /// The key parts of all participants in order: a share for a participant
+    /// is sealed to its key part. Their proofs are the caller's to check.
+    pub parts: &'a [P],
+}
+
+impl<P> Clone for Sharing<'_, P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<P> Copy for Sharing<'_, P> {}
+
+impl<P> Sharing<'_, P> {
+    /// Whether a quorum can be found: a threshold from 1 to the number of
+    /// participants, of which there are at most 65535.
+    #[must_use]
+    pub fn is_possible(&self) -> bool {
+        refuse_impossible(self.threshold, self.parts.len()).is_ok()
+    }
+}
+
+pub(crate) fn refuse_impossible(threshold: u16, participants: usize) -> Result<(), GroupError> {
+    if participants == 0 {
+        return Err(GroupError::Empty);
+    }
+    if threshold == 0 || usize::from(threshold) > participants || participants > 65535 {
+        return Err(GroupError::Threshold { threshold, participants });
+    }
+    Ok(())
+}
+
 /// A public value with exactly one encoding.
 pub trait Canonical: Sized {
     /// The encoding.
@@ -93,15 +130,36 @@ pub enum DecodeError {
 #[error("entries {0:?} of the batch do not verify")]
 pub struct Culprits(pub Vec<usize>);
 
-/// Why key parts make no group.
+/// Why key parts, dealings or public shares make no group.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum GroupError {
-    /// No key part was given.
-    #[error("a group needs at least one key part")]
+    /// No participant was given.
+    #[error("a group needs at least one participant")]
     Empty,
-    /// The key parts cancel out.
-    #[error("the key parts sum to the identity point")]
+    /// The group's key, or a participant's, would be the identity.
+    #[error("a key of the group is the identity point")]
     Identity,
+    /// No quorum of this size can be found among so many participants.
+    #[error("a threshold of {threshold} does not fit {participants} participants")]
+    Threshold {
+        /// Responses that would open a sum.
+        threshold: u16,
+        /// Participants of the group.
+        participants: usize,
+    },
+    /// A dealing with another number of commitments or sealed shares.
+    #[error("the dealing of {0:?} is not of the group's size")]
+    Dealing(Participant),
+    /// The group's key is not encoded as one.
+    #[error("the group key: {0}")]
+    Key(DecodeError),
+    /// A participant's public share is not encoded as one.
+    #[error("the public share of {0:?}: {1}")]
+    Share(Participant, DecodeError),
+    /// The key and the public shares do not lie on one polynomial of a degree
+    /// below the threshold: some quorums would open other sums than others.
+    #[error("key and public shares belong to more than one polynomial")]
+    Polynomial,
 }
 
 /// Why a participant does not respond, or a response is not accepted.
@@ -138,7 +196,7 @@ pub struct Range {
 /// Why responses give no sums.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum CombineError {
-    /// Participants whose response is still needed.
+    /// Fewer participants than the threshold have answered; these have not.
     #[error("responses of {0:?} are missing")]
     Missing(Vec<Participant>),
     /// Sums that lie outside their range. They are never split to find out
@@ -149,16 +207,27 @@ pub enum CombineError {
 
 /// A way to learn sums of numbers and nothing else.
 ///
-/// One value of the type is one group: its public key material, with every
-/// key part that it was made of.
+/// One value of the type is one group: its public key, with what every
+/// participant's responses are checked against.
+///
+/// # How a group comes about
+/// Every participant draws a key part. With threshold `all` these are the
+/// group: see [`Scheme::group`]. With a threshold of t they are what shares
+/// are sealed to: every participant then makes one dealing, takes its own
+/// secret from all of them with [`Scheme::receive`], and
+/// [`Scheme::shared_group`] is the group. One bad dealing ends the attempt:
+/// whoever finds one that does not verify, or a complaint that convicts its
+/// dealer, starts again without that dealer.
 ///
 /// # Laws
 /// For every group, every set of plaintexts and every choice of contexts:
 /// a contribution verifies under its own context and under no other; the
-/// accepted responses of all participants to the request for a fold of
-/// contributions combine to the sum of their plaintexts, in any order; a
-/// claim over retained values folds to the same aggregate as the
-/// contributions that they were retained from.
+/// accepted responses of as many participants as the threshold says, no
+/// matter which, to the request for a fold of contributions combine to the
+/// sum of their plaintexts, in any order; a claim over retained values folds
+/// to the same aggregate as the contributions that they were retained from;
+/// a complaint convicts if and only if the share that it is about does not
+/// fit its dealing.
 pub trait Scheme: Sized + Send + Sync + 'static {
     /// The scheme's name in parameters and configuration.
     const NAME: &'static str;
@@ -167,6 +236,12 @@ pub trait Scheme: Sized + Send + Sync + 'static {
     type Secret: Stored + Send;
     /// The public counterpart of a secret, with its proof of possession.
     type KeyPart: Canonical + Clone + Debug + PartialEq + Send;
+    /// What one participant deals to all: commitments to a polynomial and a
+    /// sealed share of it for every participant. The sealed shares are the
+    /// end of the encoding, 48 bytes for each participant in order.
+    type Dealing: Canonical + Clone + Debug + PartialEq + Send;
+    /// What opens one sealed share to everyone, with a proof that it does.
+    type Complaint: Canonical + Clone + Debug + PartialEq + Send;
     /// One hidden number, with a proof that its contributor made it.
     type Contribution: Canonical + Clone + Debug + PartialEq + Send;
     /// What a contributor keeps of a contribution until it is claimed.
@@ -188,14 +263,90 @@ pub trait Scheme: Sized + Send + Sync + 'static {
     /// Whether the key part's maker knew its secret and meant this context.
     fn verify_key_part(part: &Self::KeyPart, context: Context<'_>) -> bool;
 
-    /// The group of the given key parts; a participant is its position.
+    /// The group of the given key parts, which opens with the responses of all
+    /// of them; a participant is its position.
     ///
     /// # Errors
     /// See [`GroupError`]. Proofs of possession are the caller's to check.
     fn group(parts: &[Self::KeyPart]) -> Result<Self, GroupError>;
 
+    /// Draws a polynomial and deals shares of it to everyone, the dealer
+    /// included, with a proof that binds `context`. The randomness is hedged
+    /// like that of [`Scheme::contribute`].
+    fn deal(
+        sharing: Sharing<'_, Self::KeyPart>,
+        dealer: Participant,
+        device: &DeviceSecret,
+        context: Context<'_>,
+        rng: &mut Rng,
+    ) -> Self::Dealing;
+
+    /// Whether everything in a dealing holds that anyone can check: numbers of
+    /// commitments and sealed shares, and that the dealer knew what it
+    /// committed to and meant this sharing and context.
+    fn verify_dealing(
+        sharing: Sharing<'_, Self::KeyPart>,
+        dealer: Participant,
+        dealing: &Self::Dealing,
+        context: Context<'_>,
+    ) -> bool;
+
+    /// What `own` takes from the dealings of all participants in order, each
+    /// beside its context: its secret in the group that they make. `secret` is
+    /// that of its key part. All dealings have been verified.
+    ///
+    /// # Errors
+    /// The dealers whose share does not fit, each with a complaint that binds
+    /// what `complaint_context` gives for it.
+    fn receive(
+        sharing: Sharing<'_, Self::KeyPart>,
+        own: Participant,
+        secret: &Self::Secret,
+        dealings: &[(Context<'_>, &Self::Dealing)],
+        complaint_context: impl Fn(Participant) -> Vec<u8>,
+        rng: &mut Rng,
+    ) -> Result<Self::Secret, BTreeMap<Participant, Self::Complaint>>;
+
+    /// Whether the complaint of the first of `parties`, which binds `context`,
+    /// convicts the second, whose dealing stands beside its own context. One
+    /// that does not convicts its author. The dealing has been verified.
+    fn judge(
+        sharing: Sharing<'_, Self::KeyPart>,
+        parties: (Participant, Participant),
+        complaint: &Self::Complaint,
+        dealing: (Context<'_>, &Self::Dealing),
+        context: Context<'_>,
+    ) -> bool;
+
+    /// The group that the dealings of all participants in order make. All
+    /// dealings have been verified.
+    ///
+    /// # Errors
+    /// See [`GroupError`].
+    fn shared_group(threshold: u16, dealings: &[Self::Dealing]) -> Result<Self, GroupError>;
+
+    /// The group of a key and every participant's public share in order, as
+    /// [`Scheme::group_key`] and [`Scheme::public_share`] encode them. It is
+    /// refused unless every quorum opens the same.
+    ///
+    /// # Errors
+    /// See [`GroupError`].
+    fn named_group(
+        threshold: u16,
+        key: &[u8],
+        shares: &[impl AsRef<[u8]>],
+    ) -> Result<Self, GroupError>;
+
     /// The canonical encoding of the group's public key.
     fn group_key(&self) -> Vec<u8>;
+
+    /// The canonical encoding of what a participant's responses are checked
+    /// against. None for a stranger.
+    fn public_share(&self, of: Participant) -> Option<Vec<u8>>;
+
+    /// How many responses open a sum: those of all participants, unless the
+    /// group's secret was dealt.
+    fn threshold(&self) -> u16;
 
     /// Hides `plaintext`. The randomness is hedged: it depends on the device's
     /// secret, the generator, the context and the plaintext together.
@@ -258,7 +409,8 @@ pub trait Scheme: Sized + Send + Sync + 'static {
         context: Context<'_>,
     ) -> Result<Self::Accepted, ResponseError>;
 
-    /// Opens the sums, given a range for each.
+    /// Opens the sums, given a range for each. Of more responses than the
+    /// threshold the first in order are used.
     ///
     /// # Errors
     /// See [`CombineError`].

@@ -10,9 +10,7 @@ use aggregation::{
     Canonical, CombineError, Context, Culprits, DecodeError, ElGamal, GroupError, Participant,
     Plain, Range, ResponseError, Scheme, Stored, Table,
 };
-use common::{KEYS, Members, ROUND};
-use proptest::prelude::Strategy;
-use proptest::test_runner::{Config, TestRunner};
+use common::{KEYS, Members, ROUND, WIDE, for_any};
 
 macro_rules! laws {
     ($($law:ident)*) => {
@@ -52,19 +50,11 @@ laws! {
     the_debug_of_a_secret_shows_nothing
 }
 
-const WIDE: Range = Range { bound: 1 << 20, forecast: 0 };
-
 fn accept_all<S: Scheme>(
     members: &mut Members<S>,
     sums: &[S::Aggregate],
 ) -> BTreeMap<Participant, S::Accepted> {
-    let everyone = 0..u16::try_from(members.secrets.len()).unwrap();
-    let accept = |of| {
-        let response = members.respond(of, sums);
-        let (of, request) = (Participant(of), members.group.request(sums, Participant(of)));
-        (of, members.group.accept(of, &request, &response, ROUND).unwrap())
-    };
-    everyone.map(accept).collect()
+    members.accept_from(0..u16::try_from(members.secrets.len()).unwrap(), sums)
 }
 
 fn open<S: Scheme>(
@@ -75,15 +65,6 @@ fn open<S: Scheme>(
     let asked: Vec<_> = sums.iter().map(|(sum, _)| sum.clone()).collect();
     let accepted = accept_all(members, &asked);
     members.group.combine(decoder, sums, &accepted)
-}
-
-fn for_any<T: Strategy>(strategy: T, law: impl Fn(T::Value)) {
-    let config = Config { cases: 24, failure_persistence: None, ..Config::default() };
-    let check = |value| {
-        law(value);
-        Ok(())
-    };
-    TestRunner::new(config).run(&strategy, check).unwrap();
 }
 
 fn any_plaintexts_come_back_as_their_sum<S: Scheme>(decoder: &S::Decoder) {

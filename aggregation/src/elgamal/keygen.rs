@@ -11,13 +11,20 @@ use curve25519_dalek::scalar::Scalar;
 use rand::Rng as _;
 use zeroize::Zeroizing;
 
+use super::polynomial::on_one_polynomial;
 use super::proof::{Element, Knowledge, Purpose, Statement, decode_scalar};
-use crate::scheme::{Canonical, Context, DecodeError, GroupError, Rng, Stored};
+use crate::scheme::{
+    Canonical, Context, DecodeError, GroupError, Participant, Rng, Stored, refuse_impossible,
+};
 
 /// A participant's secret x. Wiped when dropped; its Debug shows nothing.
 pub struct Secret(Zeroizing<Scalar>);
 
 impl Secret {
+    pub(super) fn new(scalar: Zeroizing<Scalar>) -> Self {
+        Self(scalar)
+    }
+
     pub(super) fn scalar(&self) -> &Scalar {
         &self.0
     }
@@ -105,10 +112,30 @@ fn statement(key: &Element, context: Context<'_>) -> Statement {
     statement
 }
 
-/// The sum of the parts: the group's key.
+/// The sum of the parts: the group's key where nothing is dealt.
 pub(super) fn group_key(parts: &[Element]) -> Result<Element, GroupError> {
-    if parts.is_empty() {
-        return Err(GroupError::Empty);
-    }
     Element::new(parts.iter().map(Element::point).sum()).ok_or(GroupError::Identity)
+}
+
+/// The keys of a roster, if every quorum opens the same with them.
+pub(super) fn named_keys(
+    threshold: u16,
+    key: &[u8],
+    shares: &[impl AsRef<[u8]>],
+) -> Result<(Element, Vec<Element>), GroupError> {
+    refuse_impossible(threshold, shares.len())?;
+    let key = decode(key, "Y").map_err(GroupError::Key)?;
+    let shares = (0..).map(Participant).zip(shares).map(|(of, share)| {
+        decode(share.as_ref(), "Y_j").map_err(|error| GroupError::Share(of, error))
+    });
+    let shares: Vec<_> = shares.collect::<Result<_, _>>()?;
+    if !on_one_polynomial(threshold, &key, &shares) {
+        return Err(GroupError::Polynomial);
+    }
+    Ok((key, shares))
+}
+
+fn decode(bytes: &[u8], name: &'static str) -> Result<Element, DecodeError> {
+    let length = DecodeError::Length { expected: 32, found: bytes.len() };
+    Element::decode(bytes.try_into().map_err(|_| length)?, name)
 }

@@ -28,6 +28,16 @@ pub(super) enum Purpose {
     Batch,
     /// Equality of discrete logarithms in a response.
     Response,
+    /// The polynomial and the dealer key of a dealing.
+    Coefficients,
+    /// Knowledge of the constant term and the dealer key of a dealing.
+    Dealing,
+    /// The key that seals one share.
+    Seal,
+    /// Equality of discrete logarithms in a complaint.
+    Complaint,
+    /// The word that the keys of a named group are tested with.
+    Polynomial,
 }
 
 impl Purpose {
@@ -38,6 +48,11 @@ impl Purpose {
             Self::Contribution => b"hushgrid/1/threshold-elgamal/contribution",
             Self::Batch => b"hushgrid/1/threshold-elgamal/batch",
             Self::Response => b"hushgrid/1/threshold-elgamal/response",
+            Self::Coefficients => b"hushgrid/1/threshold-elgamal/coefficients",
+            Self::Dealing => b"hushgrid/1/threshold-elgamal/dealing",
+            Self::Seal => b"hushgrid/1/threshold-elgamal/seal",
+            Self::Complaint => b"hushgrid/1/threshold-elgamal/complaint",
+            Self::Polynomial => b"hushgrid/1/threshold-elgamal/polynomial",
         }
     }
 }
@@ -77,6 +92,13 @@ impl Statement {
         let mut wide = Zeroizing::new([0; 64]);
         self.0.challenge_bytes(label, wide.as_mut());
         Scalar::from_bytes_mod_order_wide(&wide)
+    }
+
+    /// A key for a cipher.
+    pub(super) fn key(&mut self) -> Zeroizing<[u8; 32]> {
+        let mut key = Zeroizing::new([0; 32]);
+        self.0.challenge_bytes(b"key", key.as_mut());
+        key
     }
 
     /// A weight of 128 bits: to hit one takes as many attempts as to break the

@@ -1,16 +1,13 @@
 //! Helping to open sums: D = x·C1 for each, with one proof for all of them.
-//!
-//! The proof of equal discrete logarithms is that of Chaum and Pedersen,
-//! "Wallet databases with observers", CRYPTO 1992, over random combinations
-//! as in RFC 9497, section 2.2.
 
 use std::collections::BTreeMap;
 
 use curve25519_dalek::ristretto::RistrettoPoint;
-use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::VartimeMultiscalarMul;
 
-use super::proof::{Element, Purpose, Statement, decode_scalar};
+use super::equality::{Equality, EqualityProof};
+use super::polynomial::lagrange_at_zero;
+use super::proof::{Element, Purpose, Statement};
 use super::{Aggregate, ElGamal, Secret};
 use crate::scheme::{
     Canonical, CombineError, Context, DecodeError, Participant, Range, ResponseError, Rng,
@@ -40,14 +37,13 @@ impl Request {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     shares: Vec<Element>,
-    challenge: Scalar,
-    answer: Scalar,
+    proof: EqualityProof,
 }
 
 impl Canonical for Response {
     fn to_bytes(&self) -> Vec<u8> {
         let mut chunks: Vec<_> = self.shares.iter().map(|share| *share.bytes()).collect();
-        chunks.extend([self.challenge.to_bytes(), self.answer.to_bytes()]);
+        chunks.extend(self.proof.encode());
         chunks.concat()
     }
 
@@ -59,8 +55,7 @@ impl Canonical for Response {
         let shares = shares.iter().map(|share| Element::decode(share, "D"));
         Ok(Self {
             shares: shares.collect::<Result<_, _>>()?,
-            challenge: decode_scalar(challenge, "e")?,
-            answer: decode_scalar(answer, "z")?,
+            proof: EqualityProof::decode(challenge, answer)?,
         })
     }
 }
@@ -96,9 +91,9 @@ pub(super) fn respond(
         Element::new(share).ok_or(ResponseError::Identity(position))
     });
     let shares: Vec<_> = shares.collect::<Result<_, _>>()?;
-    let statement = Equality::new(group, of, holder, &sums, &shares, context);
-    let (challenge, answer) = statement.prove(secret.scalar(), rng);
-    Ok(Response { shares, challenge, answer })
+    let equality = equality(group, of, holder, (&sums, &shares), context);
+    let proof = equality.prove(secret.scalar(), rng);
+    Ok(Response { shares, proof })
 }
 
 /// Checks that `response` answers `request` with the secret of `of`.
@@ -115,91 +110,51 @@ pub(super) fn accept(
     if expected != found {
         return Err(ResponseError::Count { expected, found });
     }
-    let statement = Equality::new(group, of, holder, &sums, &response.shares, context);
-    if !statement.holds(&response.shares, &response.challenge, &response.answer) {
+    let equality = equality(group, of, holder, (&sums, &response.shares), context);
+    if !equality.holds(&response.shares, &response.proof) {
         return Err(ResponseError::Proof);
     }
     let shares = response.shares.iter().map(Element::point);
     Ok(Accepted { pairs: request.sums.iter().copied().zip(shares).collect() })
 }
 
-/// One secret x gives Y = xG and D = xC for the composites C = Σw·C1 and
-/// D = Σw·D (RFC 9497, section 2.2.1, `ComputeComposites`).
-struct Equality {
-    statement: Statement,
-    holder: RistrettoPoint,
-    weights: Vec<Scalar>,
-    composite: RistrettoPoint,
+fn equality(
+    group: &ElGamal,
+    of: Participant,
+    holder: &Element,
+    (sums, shares): (&[Element], &[Element]),
+    context: Context<'_>,
+) -> Equality {
+    let mut statement = Statement::about(Purpose::Response, context);
+    statement.bind_element(b"Y", &group.key);
+    statement.bind_number(b"participant", of.0.into());
+    statement.bind_element(b"Y_j", holder);
+    Equality::new(statement, holder, sums, shares)
 }
 
-impl Equality {
-    fn new(
-        group: &ElGamal,
-        of: Participant,
-        holder: &Element,
-        sums: &[Element],
-        shares: &[Element],
-        context: Context<'_>,
-    ) -> Self {
-        let mut statement = Statement::about(Purpose::Response, context);
-        statement.bind_element(b"Y", &group.key);
-        statement.bind_number(b"participant", of.0.into());
-        statement.bind_element(b"Y_j", holder);
-        statement.bind_number(b"count", sums.len() as u64);
-        for (c1, share) in sums.iter().zip(shares) {
-            statement.bind_element(b"C1", c1);
-            statement.bind_element(b"D", share);
-        }
-        // Only after all D: weights that are known before allow errors that
-        // cancel.
-        let weights: Vec<_> = sums.iter().map(|_| statement.weight()).collect();
-        let composite = combination(&weights, sums);
-        Self { statement, holder: holder.point(), weights, composite }
-    }
-
-    fn prove(mut self, secret: &Scalar, rng: &mut Rng) -> (Scalar, Scalar) {
-        let nonce = self.statement.hedged(secret.as_bytes(), rng);
-        let commitments = [RistrettoPoint::mul_base(&nonce), self.composite * *nonce];
-        let challenge = self.challenge(commitments);
-        (challenge, *nonce + challenge * secret)
-    }
-
-    /// Whether e is the challenge of A = zG − eY and B = zC − eD.
-    fn holds(mut self, shares: &[Element], challenge: &Scalar, answer: &Scalar) -> bool {
-        // Variable time: all of a response is public.
-        let a =
-            RistrettoPoint::vartime_double_scalar_mul_basepoint(&-challenge, &self.holder, answer);
-        let composites = [self.composite, combination(&self.weights, shares)];
-        let b = RistrettoPoint::vartime_multiscalar_mul([*answer, -challenge], composites);
-        self.challenge([a, b]) == *challenge
-    }
-
-    /// The composites are functions of what the statement has bound.
-    fn challenge(&mut self, [a, b]: [RistrettoPoint; 2]) -> Scalar {
-        self.statement.bind(b"A", a.compress().as_bytes());
-        self.statement.bind(b"B", b.compress().as_bytes());
-        self.statement.challenge(b"e")
-    }
-}
-
-/// Variable time: points and weights are public.
-fn combination(weights: &[Scalar], elements: &[Element]) -> RistrettoPoint {
-    RistrettoPoint::vartime_multiscalar_mul(weights, elements.iter().map(Element::point))
-}
-
-/// M·G = C2 − ΣD over all participants, for every sum, decoded.
+/// M·G = C2 − ΣD, decoded, for every sum: over all participants, or over t of
+/// them with Lagrange's factors.
 pub(super) fn combine(
     group: &ElGamal,
     decoder: &super::dlog::Table,
     sums: &[(Aggregate, Range)],
     accepted: &BTreeMap<Participant, Accepted>,
 ) -> Result<Vec<u64>, CombineError> {
-    let answers = answers_of_all(group, sums, accepted)?;
+    let quorum = quorum(group, sums, accepted)?;
+    let factors = group.dealt.then(|| {
+        let places: Vec<_> = quorum.iter().map(|(of, _)| *of).collect();
+        lagrange_at_zero(&places)
+    });
     let opened: Vec<_> = (0..)
         .zip(sums)
         .map(|(position, (sum, range))| {
-            let shares = answers.iter().filter_map(|answer| answer.pairs.get(position));
-            let blinding: RistrettoPoint = shares.map(|(_, share)| share).sum();
+            let answers = quorum.iter().filter_map(|(_, answer)| answer.pairs.get(position));
+            let shares: Vec<_> = answers.map(|(_, share)| share).collect();
+            // Variable time: accepted responses are public.
+            let blinding = match &factors {
+                None => shares.into_iter().sum(),
+                Some(factors) => RistrettoPoint::vartime_multiscalar_mul(factors, shares),
+            };
             decoder.decode(&(sum.c2 - blinding), *range).ok_or(position)
         })
         .collect();
@@ -211,18 +166,23 @@ pub(super) fn combine(
     }
 }
 
-/// An answer to other sums is no answer to these.
-fn answers_of_all<'a>(
+/// The first answers in order, as many as open a sum. An answer to other sums
+/// is no answer to these.
+fn quorum<'a>(
     group: &ElGamal,
     sums: &[(Aggregate, Range)],
     accepted: &'a BTreeMap<Participant, Accepted>,
-) -> Result<Vec<&'a Accepted>, CombineError> {
-    let answer = |of| accepted.get(&of).filter(|answer| answer.answers(sums)).ok_or(of);
+) -> Result<Vec<(Participant, &'a Accepted)>, CombineError> {
+    let answer = |of| {
+        let answer = accepted.get(&of).filter(|answer| answer.answers(sums));
+        answer.map(|answer| (of, answer)).ok_or(of)
+    };
     let answers: Vec<_> = group.participants().map(answer).collect();
-    let missing: Vec<_> = answers.iter().filter_map(|answer| answer.err()).collect();
-    if missing.is_empty() {
-        Ok(answers.into_iter().flatten().collect())
+    let quorum = answers.iter().flatten().copied().take(group.threshold.into());
+    let quorum: Vec<_> = quorum.collect();
+    if quorum.len() == usize::from(group.threshold) {
+        Ok(quorum)
     } else {
-        Err(CombineError::Missing(missing))
+        Err(CombineError::Missing(answers.iter().filter_map(|answer| answer.err()).collect()))
     }
 }

@@ -11,6 +11,12 @@ pub(super) type Digest = [u8; 32];
 /// 32 random bytes. Its Debug shows nothing, as with any secret.
 pub struct Secret(pub(super) Zeroizing<Digest>);
 
+impl Secret {
+    pub(super) fn key(&self) -> Digest {
+        super::digest(b"key", [self.0.as_slice()])
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(..)")
@@ -136,7 +142,7 @@ impl Aggregate {
     }
 }
 
-fn exactly<const N: usize>(bytes: &[u8]) -> Result<[u8; N], DecodeError> {
+pub(super) fn exactly<const N: usize>(bytes: &[u8]) -> Result<[u8; N], DecodeError> {
     let found = bytes.len();
     bytes.try_into().map_err(|_| DecodeError::Length { expected: N, found })
 }

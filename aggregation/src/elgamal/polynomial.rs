@@ -1,0 +1,133 @@
+//! Polynomials over the scalars, in secret and in public.
+//!
+//! A share is a polynomial's value at the participant's place, counted from 1;
+//! the value at 0 is what is shared (Shamir, "How to share a secret", CACM
+//! 1979). Commitments to the coefficients show whether a share fits (Feldman,
+//! "A practical scheme for non-interactive verifiable secret sharing", FOCS
+//! 1987).
+
+use curve25519_dalek::ristretto::RistrettoPoint;
+use curve25519_dalek::scalar::Scalar;
+use curve25519_dalek::traits::{Identity, IsIdentity, VartimeMultiscalarMul};
+use zeroize::Zeroizing;
+
+use super::proof::{Element, Purpose, Statement};
+use crate::scheme::Participant;
+
+/// Where the share of a participant lies.
+fn place(of: Participant) -> u32 {
+    u32::from(of.0) + 1
+}
+
+/// The coefficients from the constant term up. Wiped when dropped.
+pub(super) struct Polynomial(Vec<Zeroizing<Scalar>>);
+
+impl Polynomial {
+    pub(super) fn new(
+        constant: Zeroizing<Scalar>,
+        others: impl IntoIterator<Item = Zeroizing<Scalar>>,
+    ) -> Self {
+        Self(std::iter::once(constant).chain(others).collect())
+    }
+
+    /// Constant time in the coefficients.
+    pub(super) fn share(&self, of: Participant) -> Zeroizing<Scalar> {
+        let x = Scalar::from(place(of));
+        let mut share = Zeroizing::new(Scalar::ZERO);
+        for coefficient in self.0.iter().rev() {
+            *share = *share * x + **coefficient;
+        }
+        share
+    }
+}
+
+/// The value at the place of `of` of the polynomial with these commitments:
+/// what a share that fits gives times G. Variable time.
+pub(super) fn public_share(commitments: &[RistrettoPoint], of: Participant) -> RistrettoPoint {
+    let x = place(of);
+    commitments
+        .iter()
+        .rev()
+        .fold(RistrettoPoint::identity(), |value, commitment| times(x, &value) + commitment)
+}
+
+/// Doubling and adding: the factor has at most 16 bits, mostly 8.
+fn times(factor: u32, point: &RistrettoPoint) -> RistrettoPoint {
+    let bits = (0..factor.checked_ilog2().map_or(0, |top| top)).rev();
+    bits.fold(*point, |sum, bit| {
+        let double = sum + sum;
+        if factor >> bit & 1 == 1 { double + point } else { double }
+    })
+}
+
+/// The factors of the values at the places of `quorum` in the value at 0:
+/// λ(j) = Π k / (k − j) over all other k.
+pub(super) fn lagrange_at_zero(quorum: &[Participant]) -> Vec<Scalar> {
+    let places: Vec<_> = quorum.iter().map(|of| i64::from(place(*of))).collect();
+    let all = product(places.iter().copied());
+    let mut factors: Vec<_> = places
+        .iter()
+        .map(|x| {
+            let others = places.iter().filter(|other| *other != x);
+            product(others.map(|other| other - x).chain([*x]))
+        })
+        .collect();
+    Scalar::invert_batch_alloc(&mut factors);
+    factors.iter().map(|inverse| inverse * all).collect()
+}
+
+/// Multiplies in integers for as long as they last: a product of scalars costs
+/// as much as dozens of them.
+fn product(factors: impl Iterator<Item = i64>) -> Scalar {
+    let mut negative = false;
+    let (scalar, rest) = factors.fold((Scalar::ONE, 1_u128), |(scalar, rest), factor| {
+        negative ^= factor < 0;
+        let factor = u128::from(factor.unsigned_abs());
+        match rest.checked_mul(factor) {
+            Some(more) => (scalar, more),
+            None => (scalar * Scalar::from(rest), factor),
+        }
+    });
+    let product = scalar * Scalar::from(rest);
+    if negative { -product } else { product }
+}
+
+/// Whether the values at 0 (`key`) and at the places of all participants
+/// (`shares`) lie on one polynomial of a degree below the threshold.
+///
+/// The values of such polynomials are a code; a word that is not in it is
+/// orthogonal to a random word of the dual code with probability 1 in 2^252
+/// (Cascudo, David, "SCRAPE: scalable randomness attested by public entities",
+/// ACNS 2017, section 2.2). The word is drawn from a digest of all values, so
+/// that everyone comes to the same verdict. The values are public: variable
+/// time.
+pub(super) fn on_one_polynomial(threshold: u16, key: &Element, shares: &[Element]) -> bool {
+    let mut statement = Statement::new(Purpose::Polynomial);
+    statement.bind_number(b"threshold", threshold.into());
+    statement.bind_element(b"Y", key);
+    shares.iter().for_each(|share| statement.bind_element(b"Y_j", share));
+    let freedom = (shares.len() + 1).saturating_sub(threshold.into());
+    let word: Vec<_> = (0..freedom).map(|_| statement.challenge(b"coefficient")).collect();
+    let weights = (0..).zip(dual_factors(shares.len())).map(|(x, factor)| {
+        let x = Scalar::from(x as u64);
+        factor * word.iter().fold(Scalar::ZERO, |value, coefficient| value * x + coefficient)
+    });
+    let values = std::iter::once(key).chain(shares).map(Element::point);
+    RistrettoPoint::vartime_multiscalar_mul(weights.collect::<Vec<_>>(), values).is_identity()
+}
+
+/// 1 / Π (i − j) over all other j, for i and j from 0 to `last`: that is
+/// ±1 / (i! (last − i)!).
+fn dual_factors(last: usize) -> Vec<Scalar> {
+    let factorials: Vec<_> = (0..=last as u64)
+        .scan(Scalar::ONE, |product, i| {
+            *product *= Scalar::from(i.max(1));
+            Some(*product)
+        })
+        .collect();
+    let mut factors: Vec<_> =
+        factorials.iter().zip(factorials.iter().rev()).map(|(one, other)| one * other).collect();
+    Scalar::invert_batch_alloc(&mut factors);
+    let negative = |i: usize| (last - i) % 2 == 1;
+    (0..).zip(factors).map(|(i, one)| if negative(i) { -one } else { one }).collect()
+}
