@@ -3,18 +3,19 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use aggregation::{ElGamal, Scheme as _};
 use anyhow::{Context as _, bail};
 use host::Keystore;
-use host::config::Within;
+use host::config::{Threshold, Within};
 use protocol::Rng;
 use protocol::collector::Terms;
 use protocol::id::{MeterId, RegionId};
 use protocol::identity::{Identity, IdentityKey};
 use protocol::keygen::Registrar;
 use protocol::message::Invited;
-use protocol::parameters::{Parameters, Threshold};
+use protocol::parameters::{self, Parameters, ThresholdRule};
 use protocol::reading::Register;
 use serde::{Deserialize, Deserializer};
 
@@ -77,9 +78,16 @@ pub struct RegionConfig {
     /// Honest contributions in every region sum.
     #[serde(default = "min_contributors")]
     pub min_contributors: Within<2, 65_535>,
-    /// Members that may collude with the collector.
-    #[serde(default = "max_corrupted")]
-    pub max_corrupted: Within<0, 65_535>,
+    /// How many holders it takes to open a sum.
+    #[serde(default = "threshold")]
+    pub threshold: Threshold,
+    /// Members that may collude with the collector; as many as the threshold
+    /// allows unless given.
+    pub max_corrupted: Option<Within<0, 65_535>>,
+    /// Seconds that each step of a ceremony waits for absent members before it
+    /// goes on without them.
+    #[serde(default = "patience")]
+    pub patience_s: Within<1, 604_800>,
     /// Slots in every bill.
     #[serde(default = "min_slots")]
     pub min_slots: Within<2, 35_136>,
@@ -136,7 +144,7 @@ impl Config {
             if !names.insert(&region.name) {
                 bail!("region: name = \"{}\" stands there twice", region.name);
             }
-            let parameters = region.terms().parameters;
+            let parameters = region.terms().parameters_for(region.members.len());
             let within = || format!("region {}", region.name);
             parameters.check(region.members.len()).with_context(within)?;
             let mut ids = BTreeSet::new();
@@ -176,9 +184,9 @@ impl RegionConfig {
         registers.sort();
         let parameters = Parameters {
             scheme: ElGamal::NAME.to_owned(),
-            threshold: Threshold::All,
+            threshold: parameters::Threshold::All,
             min_contributors: self.min_contributors.get(),
-            max_corrupted: self.max_corrupted.get(),
+            max_corrupted: 0,
             min_slots: self.min_slots.get(),
             slot_seconds: NonZeroU32::new(seconds).unwrap_or(NonZeroU32::MIN),
             window_slots: NonZeroU32::new(slots).unwrap_or(NonZeroU32::MIN),
@@ -191,8 +199,11 @@ impl RegionConfig {
         Terms {
             region: self.name.clone(),
             parameters,
+            threshold: self.threshold.0,
+            max_corrupted: self.max_corrupted.map(Within::get),
             epoch_windows: self.epoch_windows.get(),
             members: self.members.iter().map(invited).collect(),
+            patience: Duration::from_secs(self.patience_s.get()),
         }
     }
 }
@@ -221,8 +232,12 @@ fn min_contributors() -> Within<2, 65_535> {
     Within::of(10)
 }
 
-fn max_corrupted() -> Within<0, 65_535> {
-    Within::of(0)
+fn threshold() -> Threshold {
+    Threshold(ThresholdRule::TwoThirds)
+}
+
+fn patience() -> Within<1, 604_800> {
+    Within::of(600)
 }
 
 fn min_slots() -> Within<2, 35_136> {

@@ -7,10 +7,10 @@ use std::io::{BufRead, Write};
 use anyhow::Context as _;
 use protocol::envelope::{Envelope, Message, Rejection};
 use protocol::message::{
-    Claim, Contribution, Invitation, Invited, KeyPart, Kind, Member, Outcome, Receipt, Refusal,
-    Request, Roster, Share, State, Status,
+    Claim, Complaint, Confirmation, Contribution, Dealing, Dealings, Invitation, Invited, KeyPart,
+    KeyParts, Kind, Member, Outcome, Receipt, Refusal, Request, Roster, Share, State, Status,
 };
-use protocol::parameters::Parameters;
+use protocol::parameters::{Parameters, Threshold};
 use protocol::reading::Register;
 use protocol::topic;
 use serde_bytes::ByteBuf;
@@ -87,6 +87,26 @@ fn explain(envelope: &Envelope) -> Result<Value, Rejection> {
         Kind::Outcome => plain::<Outcome>(envelope)?,
         Kind::Status => plain::<Status>(envelope)?,
         Kind::State => plain::<State>(envelope)?,
+        Kind::KeyParts => {
+            let body: KeyParts = envelope.peek()?;
+            json!({ "messages": body.messages.len(), "senders": senders(&body.messages) })
+        }
+        Kind::Dealing => {
+            let body: Dealing = envelope.peek()?;
+            json!({ "parts": body.parts, "dealing": sealed(&body.dealing) })
+        }
+        Kind::Dealings => {
+            let body: Dealings = envelope.peek()?;
+            json!({ "first": body.first, "senders": senders(&body.messages) })
+        }
+        Kind::Complaint => {
+            let body: Complaint = envelope.peek()?;
+            json!({ "dealer": body.dealer, "complaint": elements(&body.complaint, &["K", "e", "z"]) })
+        }
+        Kind::Confirmation => {
+            let body: Confirmation = envelope.peek()?;
+            json!({ "dealings": body.dealings, "group": body.group })
+        }
     };
     Ok(json!({
         "kind": header.kind.as_str(),
@@ -98,6 +118,21 @@ fn explain(envelope: &Envelope) -> Result<Value, Rejection> {
     }))
 }
 
+/// Who has signed messages that are passed on.
+fn senders(messages: &[ByteBuf]) -> Vec<String> {
+    let sender = |message: &ByteBuf| match Envelope::parse(message) {
+        Ok(envelope) => envelope.header().sender.to_string(),
+        Err(rejection) => rejection.to_string(),
+    };
+    messages.iter().map(sender).collect()
+}
+
+/// A dealing: how many commitments, and the bytes of all.
+fn sealed(dealing: &ByteBuf) -> Value {
+    let commitments = dealing.first_chunk().map(|count| u16::from_be_bytes(*count));
+    json!({ "commitments": commitments, "bytes": dealing.len() })
+}
+
 /// A body whose own field names say enough.
 fn plain<M: Message>(envelope: &Envelope) -> Result<Value, Rejection> {
     serde_json::to_value(envelope.peek::<M>()?).map_err(|_| Rejection::Body)
@@ -107,6 +142,7 @@ fn invitation(body: &Invitation) -> Value {
     let member = |member: &Invited| json!({ "id": member.meter, "key": member.key });
     json!({
         "previous": body.previous,
+        "attempt": body.attempt,
         "collector": body.collector,
         "parameters": parameters(&body.parameters),
         "members": body.members.iter().map(member).collect::<Vec<_>>(),
@@ -114,13 +150,19 @@ fn invitation(body: &Invitation) -> Value {
 }
 
 fn roster(body: &Roster) -> Value {
+    let names: &[_] = match body.parameters.threshold {
+        Threshold::All => &["Y", "A", "z"],
+        Threshold::Of(_) => &["Y"],
+    };
     let member = |member: &Member| {
-        let part = elements(&member.part, &["Y", "A", "z"]);
+        let part = elements(&member.part, names);
         json!({ "id": member.meter, "key": member.key, "part": part })
     };
     json!({
         "previous": body.previous,
+        "attempt": body.attempt,
         "invitation": body.invitation,
+        "dealings": body.dealings,
         "collector": body.collector,
         "first_slot": body.first_slot,
         "end_slot": body.end_slot,

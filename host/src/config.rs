@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Context as _;
+use protocol::parameters::ThresholdRule;
 use serde::de::{DeserializeOwned, Error as _, Unexpected};
 use serde::{Deserialize, Deserializer};
 
@@ -58,6 +59,27 @@ impl<'de, const MIN: i64, const MAX: i64> Deserialize<'de> for Within<MIN, MAX> 
         } else {
             Err(D::Error::invalid_value(Unexpected::Signed(value), &Range::<MIN, MAX>))
         }
+    }
+}
+
+/// How many holders it takes to open a sum: `"all"`, `"two-thirds"` or a
+/// number from 2 on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Threshold(pub ThresholdRule);
+
+impl<'de> Deserialize<'de> for Threshold {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Number(u16),
+            Word(String),
+        }
+        let text = match Written::deserialize(deserializer)? {
+            Written::Number(number) => number.to_string(),
+            Written::Word(word) => word,
+        };
+        text.parse().map(Self).map_err(D::Error::custom)
     }
 }
 

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use aggregation::{ElGamal, Scheme as _};
 use anyhow::Context as _;
 use host::Keystore;
-use host::config::Within;
+use host::config::{Threshold, Within};
 use protocol::Rng;
 use protocol::id::{MeterId, RegionId};
 use protocol::identity::{Identity, IdentityKey};
-use protocol::parameters::{Floors, Threshold};
+use protocol::parameters::{Floors, ThresholdRule};
 use serde::{Deserialize, Deserializer};
 
 use crate::source::SourceConfig;
@@ -54,6 +54,8 @@ pub struct BrokerConfig {
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FloorsConfig {
+    /// Holders that it takes to open a sum.
+    pub threshold: Threshold,
     /// Honest contributions in every region sum.
     pub min_contributors: Within<2, 65_535>,
     /// Members that may collude with the collector.
@@ -67,6 +69,7 @@ pub struct FloorsConfig {
 impl Default for FloorsConfig {
     fn default() -> Self {
         Self {
+            threshold: Threshold(ThresholdRule::TwoThirds),
             min_contributors: Within::of(10),
             max_corrupted: Within::of(0),
             min_slots: Within::of(10),
@@ -81,7 +84,7 @@ impl FloorsConfig {
     pub fn floors(&self) -> Floors {
         Floors {
             scheme: ElGamal::NAME.to_owned(),
-            threshold: Threshold::All,
+            threshold: self.threshold.0,
             min_contributors: self.min_contributors.get(),
             max_corrupted: self.max_corrupted.get(),
             min_slots: self.min_slots.get(),

@@ -1,6 +1,7 @@
 //! What a small and fast neighbourhood has to lower, and by how much.
 
 use meter_agent::config::FloorsConfig;
+use protocol::parameters::ThresholdRule;
 
 /// Slots in a billing window.
 pub const WINDOW_SLOTS: u32 = 10;
@@ -45,8 +46,10 @@ impl Lowered {
         let min_contributors = if meters >= ENOUGH_METERS {
             FloorsConfig::default().min_contributors.get()
         } else {
-            // One of them may be absent.
-            meters.saturating_sub(1).clamp(2, LOWERED)
+            // One of them may be absent, and as many may collude with the
+            // collector as the threshold allows.
+            let corrupted = ThresholdRule::TwoThirds.max_corrupted(meters.into(), 0);
+            meters.saturating_sub(1 + corrupted).clamp(2, LOWERED)
         };
         let shortest_grace_s = SHORTEST_GRACE_S;
         Self { min_contributors, min_slots: LOWERED, slot_seconds, meters, shortest_grace_s }
@@ -121,7 +124,7 @@ mod tests {
             let floor = min_contributors(meters);
             assert!((2..meters).contains(&floor), "{floor} of {meters}");
         }
-        assert_eq!((min_contributors(3), min_contributors(5)), (2, 4));
+        assert_eq!([3, 4, 6, 9].map(min_contributors), [2, 2, 4, 5]);
     }
 
     #[test]

@@ -282,7 +282,7 @@ mod tests {
         assert_eq!(terms.members.len(), 12);
         let first = household.agents.first().unwrap();
         let agent = meter_agent::Config::load(&first.config).unwrap();
-        assert_eq!(agent.floors.floors().check(&terms.parameters), Ok(()));
+        assert_eq!(agent.floors.floors().check(&terms.parameters_for(12), 12), Ok(()));
         assert_eq!(agent.registrar, household.registrar);
     }
 

@@ -1,52 +1,101 @@
 //! The collector's side of the protocol for one region: a state machine
-//! without IO. It opens the epoch, then runs its rounds.
+//! without IO. It opens epochs, one after the other, and runs their rounds.
 
 mod book;
+mod opening;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use aggregation::{Rng, Scheme};
 use thiserror::Error;
 
 use crate::entry::EntryError;
-use crate::envelope::{Envelope, Message, Rejection};
+use crate::envelope::{Envelope, Message, Rejection, encode};
+use crate::evidence::Evidence;
 use crate::id::{Digest, Epoch, RegionId, Sender};
 use crate::identity::{Identity, IdentityKey};
-use crate::keygen::{Ceremony, Registrar};
-use crate::message::{Invitation, Invited, Kind};
+use crate::keygen::Registrar;
+use crate::message::{Invited, Kind, Roster};
 use crate::output::{Event, Output, Publication};
-use crate::parameters::{ParameterError, Parameters};
+use crate::parameters::{ParameterError, Parameters, ThresholdRule};
 use crate::record::{Change, Key, Records, Sort};
-use crate::retry::Retry;
 use crate::roster::{AcceptedRoster, RosterError};
-use crate::slot::{Timestamp, slot_at};
+use crate::slot::{Slot, Timestamp, slot_at};
 use crate::topic::{self, CollectorTopic};
 
 use book::Book;
+use opening::Opening;
+
+/// The epoch that a region starts with.
+const FIRST_EPOCH: Epoch = Epoch(1);
+
+/// Steps of a ceremony, with as many attempts, that the next epoch is begun
+/// ahead of time for.
+const STEPS_AHEAD: u32 = 6;
 
 /// What a collector knows of a region before any message reaches it.
 #[derive(Clone, Debug)]
 pub struct Terms {
     /// The region.
     pub region: RegionId,
-    /// What is to hold.
+    /// What is to hold; `threshold` and `max_corrupted` in it follow from the
+    /// members.
     pub parameters: Parameters,
-    /// How many windows the epoch lasts.
+    /// How many holders it shall take to open a sum.
+    pub threshold: ThresholdRule,
+    /// Members that may collude with the collector; as many as the threshold
+    /// allows unless given.
+    pub max_corrupted: Option<u16>,
+    /// How many windows an epoch lasts.
     pub epoch_windows: u32,
     /// The members, in any order.
     pub members: Vec<Invited>,
+    /// How long each step of a ceremony waits for absent members before it
+    /// goes on without them.
+    pub patience: Duration,
 }
 
 impl Terms {
+    /// What is to hold for so many members.
+    #[must_use]
+    pub fn parameters_for(&self, members: usize) -> Parameters {
+        let most = || self.threshold.max_corrupted(members, self.parameters.min_contributors);
+        Parameters {
+            threshold: self.threshold.threshold(members),
+            max_corrupted: self.max_corrupted.unwrap_or_else(most),
+            ..self.parameters.clone()
+        }
+    }
+
+    /// Puts the members in order and checks what is to hold.
+    fn checked(mut self) -> Result<Self, TermsError> {
+        self.members.sort_by(|a, b| a.meter.cmp(&b.meter));
+        if !self.members.is_sorted_by(|a, b| a.meter < b.meter) {
+            return Err(TermsError::Members);
+        }
+        let members = self.members.len();
+        self.parameters_for(members).check(members)?;
+        Ok(self)
+    }
+
     fn epoch_slots(&self) -> u64 {
         u64::from(self.epoch_windows) * u64::from(self.parameters.window_slots.get())
+    }
+
+    /// How long before its end the epoch after it is begun.
+    fn ahead(&self) -> Duration {
+        let slot = Duration::from_secs(self.parameters.slot_seconds.get().into());
+        let window = slot * self.parameters.window_slots.get();
+        let half = window * self.epoch_windows / 2;
+        (self.patience * STEPS_AHEAD).max(window).min(half)
     }
 
     fn agree_with<S: Scheme>(&self, roster: &AcceptedRoster<S>) -> bool {
         let members = roster.body().members.iter().map(|member| (&member.meter, &member.key));
         let slots = roster.body().end_slot.since(roster.body().first_slot);
-        self.parameters == *roster.parameters()
+        self.parameters_for(self.members.len()) == *roster.parameters()
             && slots == Some(self.epoch_slots())
             && members.eq(self.members.iter().map(|invited| (&invited.meter, &invited.key)))
     }
@@ -64,6 +113,9 @@ pub enum TermsError {
     /// A member twice.
     #[error("two members have the same id")]
     Members,
+    /// Slots of different epochs would overlap.
+    #[error("slot_seconds: a region keeps the length of its slots from epoch to epoch")]
+    SlotSeconds,
     /// The kept roster names another collector.
     #[error("the kept roster names another collector's identity key")]
     Collector,
@@ -83,6 +135,15 @@ impl<S: Scheme> Core<S> {
     fn event(&mut self, event: Event) {
         *self.counters.entry(event.name()).or_default() += 1;
         self.outputs.push_back(Output::Event(event));
+    }
+
+    fn persist(&mut self, change: Change) {
+        self.outputs.push_back(Output::Persist(change));
+    }
+
+    fn keep_evidence(&mut self, epoch: Epoch, evidence: &Evidence) {
+        let key = Key::evidence(epoch, &evidence.digest());
+        self.persist(Change::Write(key, encode(evidence).into()));
     }
 
     fn publish(&mut self, topic: &CollectorTopic, payload: Vec<u8>, retain: bool) {
@@ -105,16 +166,14 @@ impl<S: Scheme> Core<S> {
     }
 }
 
-enum Stage<S: Scheme> {
-    Gathering(Box<Ceremony<S>>, Retry),
-    Open(Box<Book<S>>),
-}
-
 /// The collector of one region.
 pub struct Collector<S: Scheme> {
     core: Core<S>,
     registrar: Registrar,
-    stage: Stage<S>,
+    /// The epochs of which sums may still be opened, and the latest.
+    books: BTreeMap<Epoch, Book<S>>,
+    /// The ceremony of the next epoch.
+    opening: Option<Box<Opening<S>>>,
 }
 
 impl<S: Scheme> Collector<S> {
@@ -123,39 +182,65 @@ impl<S: Scheme> Collector<S> {
     /// # Errors
     /// See [`TermsError`].
     pub fn new(
-        mut terms: Terms,
+        terms: Terms,
         (identity, registrar): (Identity, Registrar),
         kept: &Records,
         (decoder, rng): (Arc<S::Decoder>, Rng),
         now: Timestamp,
     ) -> Result<Self, TermsError> {
-        terms.members.sort_by(|a, b| a.meter.cmp(&b.meter));
-        if !terms.members.is_sorted_by(|a, b| a.meter < b.meter) {
-            return Err(TermsError::Members);
-        }
-        terms.parameters.check(terms.members.len())?;
+        let terms = terms.checked()?;
         let (outputs, counters) = (VecDeque::new(), BTreeMap::new());
-        let mut core = Core { terms, identity, rng, decoder, outputs, counters };
-        let stage = match kept.of(Sort::Roster).last() {
-            Some((_, bytes)) => {
-                let roster = AcceptedRoster::open(bytes, &core.terms.region, &registrar.key())?;
-                if roster.body().collector != core.identity.key() {
-                    return Err(TermsError::Collector);
-                }
-                if !core.terms.agree_with(&roster) {
-                    core.event(Event::TermsIgnored { epoch: roster.epoch() });
-                }
-                Stage::Open(Box::new(Book::new(roster, bytes.to_vec(), now)))
+        let core = Core { terms, identity, rng, decoder, outputs, counters };
+        let mut collector = Self { core, registrar, books: BTreeMap::new(), opening: None };
+        for (_, roster) in kept.of(Sort::Roster) {
+            collector.restore(roster, kept, now)?;
+        }
+        collector.retire(now);
+        match collector.latest() {
+            Some(roster) if collector.core.terms.agree_with(roster) => {}
+            Some(roster) => {
+                let epoch = roster.epoch();
+                collector.core.event(Event::TermsIgnored { epoch });
             }
-            None => open_ceremony(&mut core, &registrar, now),
-        };
-        Ok(Self { core, registrar, stage })
+            None => collector.begin(false, now),
+        }
+        Ok(collector)
+    }
+
+    fn restore(&mut self, bytes: &[u8], kept: &Records, now: Timestamp) -> Result<(), TermsError> {
+        let core = &self.core;
+        let roster = AcceptedRoster::open(bytes, &core.terms.region, &self.registrar.key())?;
+        if roster.body().collector != core.identity.key() {
+            return Err(TermsError::Collector);
+        }
+        self.end_before(roster.body().first_slot);
+        let book = Book::new(roster, bytes.to_vec(), kept, now);
+        self.books.insert(book.roster().epoch(), book);
+        Ok(())
     }
 
     /// The key that members pin.
     #[must_use]
     pub fn registrar_key(&self) -> IdentityKey {
         self.registrar.key()
+    }
+
+    /// Begins the ceremony of the next epoch, which then follows as soon as a
+    /// window ends, with these terms.
+    ///
+    /// # Errors
+    /// See [`TermsError`]; nothing has changed then.
+    pub fn next_epoch(&mut self, terms: Terms, now: Timestamp) -> Result<Epoch, TermsError> {
+        let terms = terms.checked()?;
+        if self
+            .latest()
+            .is_some_and(|latest| latest.parameters().slot_seconds != terms.parameters.slot_seconds)
+        {
+            return Err(TermsError::SlotSeconds);
+        }
+        self.core.terms = terms;
+        self.begin(true, now);
+        Ok(self.next_number())
     }
 
     /// Takes whatever came in under one of the region's subscriptions.
@@ -165,50 +250,82 @@ impl<S: Scheme> Collector<S> {
             Err(rejection) => return self.reject(None, rejection.to_string(), rejection.name()),
         };
         let sender = Some(envelope.header().sender.clone());
-        let core = &mut self.core;
-        let taken: Result<(), EntryError> = match (&mut self.stage, envelope.header().kind) {
-            (Stage::Gathering(ceremony, _), Kind::KeyPart) => {
-                ceremony.take(&envelope).map_err(Into::into)
+        let taken = match envelope.header().kind {
+            Kind::KeyPart | Kind::Dealing | Kind::Complaint | Kind::Confirmation => {
+                self.handle_candidate(&envelope, message, now)
             }
-            (Stage::Gathering(..), _) => Err(Rejection::Epoch.into()),
-            (Stage::Open(book), Kind::KeyPart) => book.answer_key_part(core, &envelope),
-            (Stage::Open(book), Kind::Contribution) => {
-                book.handle_contribution(core, &envelope, message, now)
-            }
-            (Stage::Open(book), Kind::Claim) => book.handle_claim(core, &envelope, message, now),
-            (Stage::Open(book), Kind::Share) => book.handle_share(core, &envelope, now),
-            (Stage::Open(book), Kind::Refusal) => book.handle_refusal(core, &envelope),
-            (Stage::Open(_), _) => Err(Rejection::Kind.into()),
+            _ => self.handle_member(&envelope, message, now),
         };
         if let Err(error) = taken {
             self.reject(sender, error.to_string(), error.name());
         }
-        self.open_if_complete(now);
+    }
+
+    fn handle_candidate(
+        &mut self,
+        envelope: &Envelope,
+        message: &[u8],
+        now: Timestamp,
+    ) -> Result<(), EntryError> {
+        let (core, epoch) = (&mut self.core, envelope.header().epoch);
+        match &mut self.opening {
+            Some(opening) if opening.epoch() == epoch => {
+                opening.handle_message(core, &self.registrar, (envelope, message), now)?;
+                self.open_if_complete(now);
+                Ok(())
+            }
+            _ => match self.books.get(&epoch) {
+                Some(book) => book.answer_candidate(core, envelope),
+                None => Err(Rejection::Epoch.into()),
+            },
+        }
+    }
+
+    fn handle_member(
+        &mut self,
+        envelope: &Envelope,
+        message: &[u8],
+        now: Timestamp,
+    ) -> Result<(), EntryError> {
+        let core = &mut self.core;
+        let book = self.books.get_mut(&envelope.header().epoch).ok_or(Rejection::Epoch)?;
+        match envelope.header().kind {
+            Kind::Contribution => book.handle_contribution(core, envelope, message, now),
+            Kind::Claim => book.handle_claim(core, envelope, message, now),
+            Kind::Share => book.handle_share(core, envelope, now),
+            Kind::Refusal => book.handle_refusal(core, envelope),
+            _ => Err(Rejection::Kind.into()),
+        }
     }
 
     /// Says again what may have been lost with the last connection.
     pub fn handle_connected(&mut self, now: Timestamp) {
-        match &mut self.stage {
-            Stage::Gathering(ceremony, retry) => invite(&mut self.core, ceremony, retry, now),
-            Stage::Open(book) => book.handle_connected(&mut self.core, now),
+        // The latest roster last: it is the one that the broker keeps.
+        for book in self.books.values_mut() {
+            book.handle_connected(&mut self.core, now);
+        }
+        if let Some(opening) = &mut self.opening {
+            opening.say(&mut self.core, now);
         }
     }
 
     /// Notes that the connection is gone, with what was on its way.
     pub fn handle_disconnected(&mut self, now: Timestamp) {
-        if let Stage::Open(book) = &mut self.stage {
+        for book in self.books.values_mut() {
             book.handle_disconnected(now);
         }
     }
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Timestamp) {
-        match &mut self.stage {
-            Stage::Gathering(ceremony, retry) if retry.due() <= now => {
-                invite(&mut self.core, ceremony, retry, now);
-            }
-            Stage::Gathering(..) => {}
-            Stage::Open(book) => book.handle_timeout(&mut self.core, now),
+        for book in self.books.values_mut() {
+            book.handle_timeout(&mut self.core, now);
+        }
+        self.retire(now);
+        if let Some(opening) = &mut self.opening {
+            opening.handle_timeout(&mut self.core, &self.registrar, now);
+        } else if self.next_begins().is_some_and(|due| due <= now) {
+            self.begin(false, now);
         }
     }
 
@@ -220,10 +337,11 @@ impl<S: Scheme> Collector<S> {
     /// When to call [`Collector::handle_timeout`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        match &self.stage {
-            Stage::Gathering(_, retry) => Some(retry.due()),
-            Stage::Open(book) => book.poll_timeout(),
-        }
+        let opening = match &self.opening {
+            Some(opening) => Some(opening.poll_timeout(&self.core)),
+            None => self.next_begins(),
+        };
+        self.books.values().filter_map(Book::poll_timeout).chain(opening).min()
     }
 
     /// How often each event has occurred.
@@ -236,61 +354,89 @@ impl<S: Scheme> Collector<S> {
         self.core.event(Event::Rejected { sender, reason, name });
     }
 
+    fn latest(&self) -> Option<&AcceptedRoster<S>> {
+        self.books.values().next_back().map(Book::roster)
+    }
+
+    fn next_number(&self) -> Epoch {
+        self.latest().map_or(FIRST_EPOCH, |latest| Epoch(latest.epoch().0.saturating_add(1)))
+    }
+
+    /// When the ceremony of the next epoch is due.
+    fn next_begins(&self) -> Option<Timestamp> {
+        let latest = self.latest()?;
+        Some(latest.grid().start(latest.end_slot()) - self.core.terms.ahead())
+    }
+
+    /// Begins the ceremony of the next epoch; `soon` where it is to follow at
+    /// the end of a window and not of its predecessor.
+    fn begin(&mut self, soon: bool, now: Timestamp) {
+        let previous = self.latest().map_or(Digest::NONE, |latest| *latest.digest());
+        let next = (self.next_number(), previous);
+        let before = self.opening.take();
+        let opening = Opening::begin(&mut self.core, &self.registrar, next, (soon, before), now);
+        self.opening = Some(Box::new(opening));
+    }
+
     fn open_if_complete(&mut self, now: Timestamp) {
-        let Stage::Gathering(ceremony, _) = &self.stage else { return };
-        let terms = &self.core.terms;
-        let parameters = &terms.parameters;
-        let first_slot = slot_at(parameters.slot_seconds, now).plus(1);
-        let roster = match ceremony.roster(first_slot, first_slot.plus(terms.epoch_slots())) {
-            None => return,
-            Some(Ok(roster)) => roster,
-            // Honest parts do not cancel out: draw new ones.
-            Some(Err(_)) => {
-                self.stage = open_ceremony(&mut self.core, &self.registrar, now);
-                return;
-            }
-        };
-        let bytes = self.registrar.sign(&terms.region, FIRST_EPOCH, &roster);
-        match AcceptedRoster::open(&bytes, &terms.region, &self.registrar.key()) {
-            Ok(roster) => self.open(roster, bytes, now),
-            Err(error) => self.core.event(Event::RosterRefused(error)),
+        let Some(opening) = &mut self.opening else { return };
+        let soon = opening.is_soon();
+        let (epoch, end) = (opening.epoch(), self.core.terms.epoch_slots());
+        let latest = self.books.values().next_back().map(Book::roster);
+        let first_slot = first_slot(latest, self.core.terms.parameters.slot_seconds, soon, now);
+        match opening.roster(first_slot, first_slot.plus(end)) {
+            None => {}
+            Some(Ok(roster)) => self.open(epoch, &roster, now),
+            // Honest secrets do not cancel out: draw new ones.
+            Some(Err(_)) => opening.again(&mut self.core, &self.registrar, now),
         }
     }
 
-    fn open(&mut self, roster: AcceptedRoster<S>, bytes: Vec<u8>, now: Timestamp) {
-        let record = Change::Write(Key::roster(roster.epoch()), bytes.clone().into());
-        self.core.outputs.push_back(Output::Persist(record));
-        let (epoch, first_slot) = (roster.epoch(), roster.body().first_slot);
+    fn open(&mut self, epoch: Epoch, roster: &Roster, now: Timestamp) {
+        let region = &self.core.terms.region;
+        let bytes = self.registrar.sign(region, epoch, roster);
+        let roster = match AcceptedRoster::open(&bytes, region, &self.registrar.key()) {
+            Ok(roster) => roster,
+            Err(error) => return self.core.event(Event::RosterRefused(error)),
+        };
+        self.core.persist(Change::Write(Key::roster(epoch), bytes.clone().into()));
+        let first_slot = roster.body().first_slot;
         self.core.event(Event::Opened { epoch, first_slot });
-        let book = Book::new(roster, bytes, now);
+        self.end_before(first_slot);
+        let book = Book::new(roster, bytes, &Records::default(), now);
         book.publish_roster(&mut self.core);
-        self.stage = Stage::Open(Box::new(book));
+        self.books.insert(epoch, book);
+        self.opening = None;
+    }
+
+    fn end_before(&mut self, first_slot: Slot) {
+        for book in self.books.values_mut() {
+            book.end_before(first_slot);
+        }
+    }
+
+    /// Closes the books of epochs whose last deadline has passed.
+    fn retire(&mut self, now: Timestamp) {
+        let latest = self.latest().map(AcceptedRoster::epoch);
+        self.books
+            .retain(|epoch, book| Some(*epoch) == latest || book.roster().last_deadline() >= now);
     }
 }
 
-/// The epoch that a region starts with.
-const FIRST_EPOCH: Epoch = Epoch(1);
-
-fn open_ceremony<S: Scheme>(core: &mut Core<S>, registrar: &Registrar, now: Timestamp) -> Stage<S> {
-    let invitation = Invitation {
-        previous: Digest::NONE,
-        collector: core.identity.key(),
-        parameters: core.terms.parameters.clone(),
-        members: core.terms.members.clone(),
-    };
-    let ceremony = Ceremony::open(registrar, &core.terms.region, FIRST_EPOCH, invitation);
-    let mut retry = Retry::started(now, &mut core.rng);
-    invite(core, &ceremony, &mut retry, now);
-    Stage::Gathering(Box::new(ceremony), retry)
-}
-
-fn invite<S: Scheme>(
-    core: &mut Core<S>,
-    ceremony: &Ceremony<S>,
-    retry: &mut Retry,
+/// Where the next epoch begins: at the end of the one before, or `soon` at the
+/// end of one of its windows, a slot from now at the earliest.
+fn first_slot<S: Scheme>(
+    latest: Option<&AcceptedRoster<S>>,
+    slot_seconds: std::num::NonZeroU32,
+    soon: bool,
     now: Timestamp,
-) {
-    core.publish(&CollectorTopic::Keygen, ceremony.message().to_vec(), true);
-    core.event(Event::Gathering { epoch: FIRST_EPOCH, missing: ceremony.missing().count() });
-    retry.again(now, &mut core.rng);
+) -> Slot {
+    let next = slot_at(slot_seconds, now).plus(1);
+    let Some(latest) = latest else { return next };
+    let grid = latest.grid();
+    let windows = grid.window_of(next).map(|window| grid.first_slot(window.plus(1)));
+    match windows.filter(|_| soon) {
+        Some(boundary) => boundary.min(latest.end_slot()).max(next),
+        None => latest.end_slot().max(next),
+    }
 }

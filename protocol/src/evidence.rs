@@ -11,7 +11,7 @@ use crate::envelope::{Envelope, Rejection, encode};
 use crate::id::{Digest, Epoch, RegionId, Sender};
 use crate::identity::IdentityKey;
 use crate::kind::Message;
-use crate::message::{Claim, Contribution, Kind, Request, Roster, Target};
+use crate::message::{Claim, Contribution, Dealing, Kind, Request, Roster, Target};
 use crate::release;
 use crate::slot::{Slot, Window};
 
@@ -47,6 +47,8 @@ pub struct Accusation {
 pub enum About {
     /// Two rosters for one epoch.
     Rosters,
+    /// Two dealings under one invitation.
+    Dealings,
     /// Two contributions for one slot.
     Contributions(Slot),
     /// Two sets for one slot.
@@ -88,6 +90,7 @@ impl Evidence {
         let pair = Pair { evidence: self, first, second };
         let about = match header.kind {
             Kind::Roster => pair.excludes(|_: &Roster| Some(About::Rosters)),
+            Kind::Dealing => pair.excludes(|_: &Dealing| Some(About::Dealings)),
             Kind::Contribution => {
                 pair.excludes(|body: &Contribution| Some(About::Contributions(body.slot)))
             }
@@ -137,6 +140,7 @@ impl fmt::Display for About {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rosters => f.write_str("two rosters"),
+            Self::Dealings => f.write_str("two dealings"),
             Self::Contributions(slot) => write!(f, "two contributions for slot {slot}"),
             Self::Sets(slot) => write!(f, "requests for two sets of slot {slot}"),
             Self::Claims(window) => write!(f, "two claims to window {window}"),

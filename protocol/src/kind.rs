@@ -72,4 +72,14 @@ kinds! {
     Status = 11 "status",
     /// Agent to operators: how the machine is.
     State = 12 "state",
+    /// Collector to all: the key parts of every invited meter.
+    KeyParts = 13 "key parts",
+    /// Candidate to collector: a polynomial, with a share sealed to everyone.
+    Dealing = 14 "dealing",
+    /// Collector to all: dealings of several candidates.
+    Dealings = 15 "dealings",
+    /// Candidate to collector: what shows that a dealt share does not fit.
+    Complaint = 16 "complaint",
+    /// Candidate to collector: which dealings it has taken its share from.
+    Confirmation = 17 "confirmation",
 }

@@ -25,6 +25,7 @@ macro_rules! bodies {
 
 bodies! {
     Invitation KeyPart Roster Contribution Receipt Request Share Claim Refusal Outcome Status State
+    KeyParts Dealing Dealings Complaint Confirmation
 }
 
 /// Who may join an epoch, under which parameters. Every key part answers one
@@ -34,6 +35,8 @@ pub struct Invitation {
     /// Digest of the roster of the epoch before; [`Digest::NONE`] before the
     /// first.
     pub previous: Digest,
+    /// How often members were invited to this epoch before.
+    pub attempt: u32,
     /// The collector that will sum and ask.
     pub collector: IdentityKey,
     /// What will hold for the epoch.
@@ -64,8 +67,12 @@ pub struct Roster {
     /// Digest of the roster of the epoch before; [`Digest::NONE`] before the
     /// first.
     pub previous: Digest,
-    /// Digest of the invitation that the key parts answer.
+    /// The attempt of the invitation that the key parts answer.
+    pub attempt: u32,
+    /// Digest of that invitation.
     pub invitation: Digest,
+    /// Digest of all dealings; [`Digest::NONE`] where every member is needed.
+    pub dealings: Digest,
     /// The collector that sums and asks.
     pub collector: IdentityKey,
     /// First slot of the epoch.
@@ -87,8 +94,53 @@ pub struct Member {
     pub meter: MeterId,
     /// The key that it signs with.
     pub key: IdentityKey,
-    /// The scheme's encoding of its key part with the proof of possession.
+    /// What its shares are checked against: the scheme's encoding of its key
+    /// part with the proof of possession, or of its public share where the
+    /// group's secret was dealt.
     pub part: ByteBuf,
+}
+
+/// The key parts of every invited meter, as each has signed its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct KeyParts {
+    /// Their messages, in the order of the invitation.
+    pub messages: Vec<ByteBuf>,
+}
+
+/// What one candidate deals to all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct Dealing {
+    /// Digest of the key parts that the shares are sealed to.
+    pub parts: Digest,
+    /// The scheme's encoding of the dealing.
+    pub dealing: ByteBuf,
+}
+
+/// Dealings of several candidates, as each has signed its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct Dealings {
+    /// Position in the invitation of the first one's dealer.
+    pub first: u16,
+    /// Their messages, in the order of the invitation.
+    pub messages: Vec<ByteBuf>,
+}
+
+/// A dealer's share for the sender does not fit what it committed to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct Complaint {
+    /// The dealer.
+    pub dealer: MeterId,
+    /// The scheme's encoding of what shows it.
+    pub complaint: ByteBuf,
+}
+
+/// The sender has taken its share from these dealings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct Confirmation {
+    /// Digest of all dealings.
+    pub dealings: Digest,
+    /// Digest of the group that they make.
+    pub group: Digest,
 }
 
 /// One slot's readings of one meter, encrypted.

@@ -7,20 +7,22 @@ mod membership;
 mod outbox;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
-use aggregation::{Rng, Scheme};
+use aggregation::{Rng, Scheme, Stored as _};
 
-use crate::envelope::{Envelope, Rejection, seal};
+use crate::envelope::{Envelope, Rejection, encode, seal};
+use crate::evidence::Evidence;
 use crate::id::{Digest, Epoch, MeterId, RegionId, Sender};
 use crate::identity::{Identity, IdentityKey};
 use crate::keygen::{self, Candidate, StoredError};
-use crate::message::{Invitation, Kind, State};
-use crate::output::{Event, InvitationError, Output, Publication};
-use crate::parameters::Floors;
+use crate::message::{Dealings, Invitation, KeyParts, Kind, State};
+use crate::output::{Event, InvitationError, Output, Publication, SlotError};
+use crate::parameters::{Floors, Threshold};
 use crate::reading::Register;
 use crate::record::{Change, Key, Records, Sort};
 use crate::retry::Retry;
-use crate::roster::{AcceptedRoster, OwnTerms, RosterError};
+use crate::roster::{AcceptedRoster, OwnShare, OwnTerms, RosterError};
 use crate::slot::{Grid, Slot, Timestamp};
 use crate::topic::{self, MeterTopic};
 
@@ -66,29 +68,37 @@ impl Core {
         self.event(Event::Rejected { sender, reason, name });
     }
 
+    fn keep_evidence(&mut self, epoch: Epoch, evidence: &Evidence) {
+        let key = Key::evidence(epoch, &evidence.digest());
+        self.persist(Change::Write(key, encode(evidence).into()));
+    }
+
+    fn persist(&mut self, change: Change) {
+        self.outputs.push_back(Output::Persist(change));
+    }
+
     fn publish(&mut self, topic: MeterTopic, payload: Vec<u8>) {
         let topic = topic::of_meter(&self.terms.region, &self.terms.meter, topic);
         self.outputs.push_back(Output::Publish(Publication { topic, payload, retain: false }));
     }
 }
 
-enum Stage<S: Scheme> {
-    Waiting,
-    Candidate(Candidate<S>, Retry),
-    Member(Box<Membership<S>>),
-}
-
 /// One meter.
 pub struct Meter<S: Scheme> {
     core: Core,
-    stage: Stage<S>,
+    /// On the way into the next epoch.
+    candidate: Option<(Candidate<S>, Retry)>,
+    /// The epochs of which sums may still be opened.
+    epochs: BTreeMap<Epoch, Membership<S>>,
+    /// The latest roster without this meter, if there is no later one with it.
+    without: Option<AcceptedRoster<S>>,
 }
 
 impl<S: Scheme> Meter<S> {
     /// A meter that starts at `now`, with what it kept from before.
     ///
     /// # Errors
-    /// [`StoredError`] where the key share is not one that was kept.
+    /// [`StoredError`] where a key share is not one that was kept.
     pub fn new(
         terms: Terms,
         identity: Identity,
@@ -98,25 +108,50 @@ impl<S: Scheme> Meter<S> {
     ) -> Result<Self, StoredError> {
         let (outputs, counters) = (VecDeque::new(), BTreeMap::new());
         let core = Core { terms, identity, rng, started: now, outputs, counters };
-        let mut meter = Self { core, stage: Stage::Waiting };
-        if let Some((_, bytes)) = kept.of(Sort::KeyShare).last() {
-            let candidate = Candidate::from_stored(bytes)?;
-            let retry = Retry::started(now, &mut meter.core.rng);
-            meter.stage = Stage::Candidate(candidate, retry);
+        let mut meter = Self { core, candidate: None, epochs: BTreeMap::new(), without: None };
+        let last = kept.of(Sort::Roster).last().map(|(key, _)| key.epoch);
+        for (key, roster) in kept.of(Sort::Roster) {
+            let share = kept.get(&Key::key_share(key.epoch));
+            if share.is_some() || Some(key.epoch) == last {
+                meter.restore(roster, share, kept, now)?;
+            }
         }
-        if let Some((_, bytes)) = kept.of(Sort::Roster).last() {
-            meter.handle_roster(bytes, now, false);
+        if let Some(bytes) = kept.get(&Key::candidate()) {
+            let retry = Retry::started(now, &mut meter.core.rng);
+            meter.candidate = Some((Candidate::from_stored(bytes)?, retry));
         }
         Ok(meter)
     }
 
+    /// Goes on with an epoch that was kept, with its key share if it is not
+    /// erased.
+    fn restore(
+        &mut self,
+        bytes: &[u8],
+        share: Option<&[u8]>,
+        kept: &Records,
+        now: Timestamp,
+    ) -> Result<(), StoredError> {
+        let terms = &self.core.terms;
+        match AcceptedRoster::open(bytes, &terms.region, &terms.registrar) {
+            Ok(roster) => match share {
+                Some(share) => {
+                    let secret = S::Secret::from_stored(share)?;
+                    self.enter(roster, bytes.to_vec(), secret, kept, now);
+                }
+                None => self.stay_outside(roster),
+            },
+            Err(error) => self.core.event(Event::RosterRefused(error)),
+        }
+        Ok(())
+    }
+
     /// Takes the energy of a slot that has ended.
     pub fn handle_reading(&mut self, slot: Slot, quantities: &Quantities, now: Timestamp) {
-        let result = match &mut self.stage {
-            Stage::Member(membership) => {
-                membership.contribute(&mut self.core, slot, quantities, now)
-            }
-            _ => Err(crate::output::SlotError::NoEpoch),
+        let mut epochs = self.epochs.values_mut().rev();
+        let result = match epochs.find(|membership| membership.roster().covers(slot)) {
+            Some(membership) => membership.contribute(&mut self.core, slot, quantities, now),
+            None => Err(SlotError::NoEpoch),
         };
         if let Err(error) = result {
             self.core.event(Event::SlotRefused { slot, error });
@@ -129,16 +164,18 @@ impl<S: Scheme> Meter<S> {
             Ok(envelope) => envelope,
             Err(rejection) => return self.core.reject(None, rejection),
         };
-        let sender = Some(envelope.header().sender.clone());
-        let taken = match envelope.header().kind {
+        let header = envelope.header();
+        let sender = Some(header.sender.clone());
+        let taken = match header.kind {
             Kind::Invitation => self.handle_invitation(&envelope, now),
+            Kind::KeyParts | Kind::Dealings => self.handle_passed_on(&envelope, now),
             Kind::Roster => {
-                self.handle_roster(message, now, true);
+                self.handle_roster(&envelope, message, now);
                 Ok(())
             }
-            Kind::Receipt | Kind::Request => match &mut self.stage {
-                Stage::Member(membership) => membership.handle(&mut self.core, &envelope, now),
-                _ => Err(Rejection::Epoch),
+            Kind::Receipt | Kind::Request => match self.epochs.get_mut(&header.epoch) {
+                Some(membership) => membership.handle(&mut self.core, &envelope, now),
+                None => Err(Rejection::Epoch),
             },
             _ => Err(Rejection::Kind),
         };
@@ -149,22 +186,21 @@ impl<S: Scheme> Meter<S> {
 
     /// Says again what may have been lost with the last connection.
     pub fn handle_connected(&mut self, now: Timestamp) {
-        match &mut self.stage {
-            Stage::Waiting => {}
-            Stage::Candidate(candidate, retry) => send_part(&mut self.core, candidate, retry, now),
-            Stage::Member(membership) => membership.resend(&mut self.core, now),
+        self.say(now);
+        for membership in self.epochs.values_mut() {
+            membership.resend(&mut self.core, now);
         }
     }
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Timestamp) {
-        match &mut self.stage {
-            Stage::Candidate(candidate, retry) if retry.due() <= now => {
-                send_part(&mut self.core, candidate, retry, now);
-            }
-            Stage::Member(membership) => membership.handle_timeout(&mut self.core, now),
-            _ => {}
+        if self.candidate.as_ref().is_some_and(|(_, retry)| retry.due() <= now) {
+            self.say(now);
         }
+        for membership in self.epochs.values_mut() {
+            membership.handle_timeout(&mut self.core, now);
+        }
+        self.erase_what_is_over(now);
     }
 
     /// The next thing to do.
@@ -175,21 +211,19 @@ impl<S: Scheme> Meter<S> {
     /// When to call [`Meter::handle_timeout`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        match &self.stage {
-            Stage::Waiting => None,
-            Stage::Candidate(_, retry) => Some(retry.due()),
-            Stage::Member(membership) => membership.poll_timeout(),
-        }
+        let candidate = self.candidate.as_ref().map(|(_, retry)| retry.due());
+        let members = self.epochs.values();
+        let due = members.clone().filter_map(Membership::poll_timeout);
+        let over = members.map(|membership| membership.roster().last_deadline() + MOMENT);
+        due.chain(over).chain(candidate).min()
     }
 
     /// Signs and publishes how the machine is, with its JSON view. The meter
     /// adds its epoch and its own counters.
     pub fn publish_state(&mut self, mut state: State) {
-        let (epoch, binding) = match &self.stage {
-            Stage::Member(membership) => {
-                (membership.roster().epoch(), *membership.roster().digest())
-            }
-            _ => (Epoch::default(), Digest::NONE),
+        let (epoch, binding) = match self.epochs.values().next_back() {
+            Some(membership) => (membership.roster().epoch(), *membership.roster().digest()),
+            None => (Epoch::default(), Digest::NONE),
         };
         let Terms { region, meter, .. } = &self.core.terms;
         state.member_of = (epoch != Epoch::default()).then_some(epoch.0);
@@ -212,13 +246,17 @@ impl<S: Scheme> Meter<S> {
         self.core.counters.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
     }
 
-    /// How the epoch's time is cut, and its first slot; none before an epoch.
+    /// How the time of the earliest epoch is cut that the meter still takes
+    /// part in; all of them have the same slots. None before the first one.
     #[must_use]
     pub fn grid(&self) -> Option<Grid> {
-        match &self.stage {
-            Stage::Member(membership) => Some(*membership.roster().grid()),
-            _ => None,
-        }
+        self.epochs.values().next().map(|membership| *membership.roster().grid())
+    }
+
+    /// The latest roster that the meter knows.
+    fn latest(&self) -> Option<&AcceptedRoster<S>> {
+        let member = self.epochs.values().next_back().map(Membership::roster);
+        member.into_iter().chain(&self.without).max_by_key(|roster| roster.epoch())
     }
 
     fn handle_invitation(&mut self, envelope: &Envelope, now: Timestamp) -> Result<(), Rejection> {
@@ -231,128 +269,257 @@ impl<S: Scheme> Meter<S> {
         }
         let body: Invitation = envelope.open(&self.core.terms.registrar, &Digest::NONE)?;
         let binding = keygen::digest(&header.region, header.epoch, &body);
-        match &mut self.stage {
-            Stage::Candidate(candidate, retry) if candidate.place().binding == binding => {
-                send_part(&mut self.core, candidate, retry, now);
+        if let Some((candidate, _)) = &self.candidate
+            && candidate.place().binding == binding
+        {
+            // Also what was said before: a collector that was restarted asks
+            // from the beginning.
+            let part = candidate.part_message(&self.core.identity);
+            if !candidate.messages(&self.core.identity).contains(&part) {
+                self.core.publish(MeterTopic::Keygen, part);
             }
-            Stage::Member(membership) if membership.roster().body().invitation == binding => {}
-            _ => match self.check_invitation(header.epoch, &body) {
-                Ok(()) => self.accept_invitation(header.epoch, &body, now),
-                Err(error) => {
-                    self.core.event(Event::InvitationRefused { epoch: header.epoch, error });
-                }
-            },
+            self.say(now);
+            return Ok(());
+        }
+        let known = self.epochs.get(&header.epoch).map(|member| member.roster().body().invitation);
+        if known == Some(binding) {
+            return Ok(());
+        }
+        match self.check_invitation(header.epoch, &body) {
+            Ok(()) => self.accept_invitation(header.epoch, &body, now),
+            Err(error) => self.core.event(Event::InvitationRefused { epoch: header.epoch, error }),
         }
         Ok(())
     }
 
     fn check_invitation(&self, epoch: Epoch, body: &Invitation) -> Result<(), InvitationError> {
-        let open = match &self.stage {
-            Stage::Waiting => None,
-            Stage::Candidate(candidate, _) => Some(candidate.place().epoch).filter(|e| *e > epoch),
-            Stage::Member(membership) => Some(membership.roster().epoch()),
-        };
-        if let Some(open) = open {
+        let latest = self.latest().map(AcceptedRoster::epoch).filter(|known| *known >= epoch);
+        let candidate = self.candidate.as_ref().map(|(candidate, _)| candidate.place().epoch);
+        if let Some(open) = latest.or(candidate.filter(|candidate| *candidate > epoch)) {
             return Err(InvitationError::Open(open));
         }
+        let before = self.latest().filter(|known| known.epoch().0.checked_add(1) == Some(epoch.0));
+        if before.is_some_and(|before| *before.digest() != body.previous) {
+            return Err(InvitationError::Chain);
+        }
         body.parameters.check(body.members.len())?;
-        self.core.terms.floors.check(&body.parameters)?;
+        self.core.terms.floors.check(&body.parameters, body.members.len())?;
         let own = (&self.core.terms.meter, self.core.identity.key());
         let invited = body.members.iter().any(|member| (&member.meter, member.key) == own);
-        if invited { Ok(()) } else { Err(InvitationError::NotInvited) }
+        let in_order = body.members.is_sorted_by(|a, b| a.meter < b.meter);
+        if invited && in_order { Ok(()) } else { Err(InvitationError::NotInvited) }
     }
 
     fn accept_invitation(&mut self, epoch: Epoch, body: &Invitation, now: Timestamp) {
         let Core { terms, rng, .. } = &mut self.core;
         let candidate = Candidate::answer(&terms.region, epoch, body, &terms.meter, rng);
-        let mut retry = Retry::started(now, rng);
-        self.core.outputs.push_back(Output::Persist(Change::Write(
-            Key::key_share(epoch),
-            candidate.to_stored(),
-        )));
+        let Some(candidate) = candidate else { return };
+        let retry = Retry::started(now, rng);
+        self.core.persist(Change::Write(Key::candidate(), candidate.to_stored()));
         self.core.event(Event::Invited { epoch, members: body.members.len() });
-        send_part(&mut self.core, &candidate, &mut retry, now);
-        self.stage = Stage::Candidate(candidate, retry);
+        self.candidate = Some((candidate, retry));
+        self.say(now);
     }
 
-    fn handle_roster(&mut self, bytes: &[u8], now: Timestamp, is_new: bool) {
-        let candidate = match std::mem::replace(&mut self.stage, Stage::Waiting) {
-            Stage::Candidate(candidate, retry) => {
-                match self.accept_roster(bytes, &candidate) {
-                    Ok(roster) => return self.join(bytes, roster, candidate, now, is_new),
-                    Err(error) => self.core.event(Event::RosterRefused(error)),
-                }
-                Stage::Candidate(candidate, retry)
-            }
-            Stage::Member(membership) => {
-                self.compare_roster(bytes, &membership);
-                Stage::Member(membership)
-            }
-            Stage::Waiting => {
-                self.core.event(Event::RosterRefused(RosterError::Invitation));
-                Stage::Waiting
-            }
+    /// Says what a candidate has to say at its step of the ceremony.
+    fn say(&mut self, now: Timestamp) {
+        let Some((candidate, retry)) = &mut self.candidate else { return };
+        for message in candidate.messages(&self.core.identity) {
+            self.core.publish(MeterTopic::Keygen, message);
+        }
+        retry.again(now, &mut self.core.rng);
+    }
+
+    /// Takes what the collector passes on of the other candidates.
+    fn handle_passed_on(&mut self, envelope: &Envelope, now: Timestamp) -> Result<(), Rejection> {
+        let Some((candidate, retry)) = &mut self.candidate else { return Ok(()) };
+        let header = envelope.header();
+        let (place, collector) = (candidate.place().clone(), candidate.invitation().collector);
+        if (&header.region, header.epoch) != (&place.region, place.epoch) {
+            return Err(Rejection::Epoch);
+        }
+        if header.sender != Sender::Collector {
+            return Err(Rejection::Sender);
+        }
+        let Core { identity, rng, .. } = &mut self.core;
+        let taken = if header.kind == Kind::KeyParts {
+            let body: KeyParts = envelope.open(&collector, &place.binding)?;
+            candidate.take_parts(&body, identity, rng)
+        } else {
+            let body: Dealings = envelope.open(&collector, &place.binding)?;
+            candidate.take_dealings(&body, identity, rng)
         };
-        self.stage = candidate;
+        let is_new = !matches!(taken, Ok(false));
+        if taken == Ok(true) {
+            *retry = Retry::started(now, rng);
+            let stored = candidate.to_stored();
+            self.core.persist(Change::Write(Key::candidate(), stored));
+        }
+        if let Err(error) = taken {
+            self.core.event(Event::CeremonyRefused { epoch: place.epoch, error });
+        }
+        if is_new {
+            self.say(now);
+        }
+        Ok(())
+    }
+
+    fn handle_roster(&mut self, envelope: &Envelope, bytes: &[u8], now: Timestamp) {
+        let epoch = envelope.header().epoch;
+        if let Some(membership) = self.epochs.get(&epoch) {
+            let compared = self.compare_roster(bytes, membership);
+            return self.tell(compared, epoch);
+        }
+        let known = self.latest().map(AcceptedRoster::epoch);
+        let is_candidate =
+            self.candidate.as_ref().is_some_and(|(candidate, _)| candidate.place().epoch == epoch);
+        let heard = match known {
+            Some(known) if known >= epoch => return,
+            None if self.candidate.is_none() => Err(RosterError::Invitation),
+            _ if is_candidate => self.join(bytes, now),
+            Some(_) => self.leave(bytes),
+            None => Err(Rejection::Epoch.into()),
+        };
+        if let Err(error) = heard {
+            self.core.event(Event::RosterRefused(error));
+        }
     }
 
     /// Tells a second roster from the one that holds, said again.
-    fn compare_roster(&mut self, bytes: &[u8], membership: &Membership<S>) {
+    fn compare_roster(
+        &self,
+        bytes: &[u8],
+        membership: &Membership<S>,
+    ) -> Result<Option<Evidence>, RosterError> {
         let terms = &self.core.terms;
-        match AcceptedRoster::<S>::signed_digest(bytes, &terms.region, &terms.registrar) {
-            Ok(digest) if digest == *membership.roster().digest() => {}
-            Ok(_) => self.core.event(Event::SecondRoster { epoch: membership.roster().epoch() }),
+        let (region, key) = (&terms.region, terms.registrar);
+        let digest = AcceptedRoster::<S>::signed_digest(bytes, region, &key)?;
+        let (first, second) = (membership.signed_roster().to_vec().into(), bytes.to_vec().into());
+        let evidence = Evidence { key, binding: Digest::NONE, first, second };
+        Ok((digest != *membership.roster().digest()).then_some(evidence))
+    }
+
+    fn tell(&mut self, compared: Result<Option<Evidence>, RosterError>, epoch: Epoch) {
+        match compared {
+            Ok(None) => {}
+            Ok(Some(evidence)) => {
+                self.core.keep_evidence(epoch, &evidence);
+                self.core.event(Event::SecondRoster { epoch });
+            }
             Err(error) => self.core.event(Event::RosterRefused(error)),
         }
     }
 
-    fn accept_roster(
-        &self,
-        bytes: &[u8],
-        candidate: &Candidate<S>,
-    ) -> Result<AcceptedRoster<S>, RosterError> {
+    fn open_roster(&self, bytes: &[u8]) -> Result<AcceptedRoster<S>, RosterError> {
         let terms = &self.core.terms;
         let roster = AcceptedRoster::open(bytes, &terms.region, &terms.registrar)?;
-        if roster.epoch() != candidate.place().epoch {
-            return Err(Rejection::Epoch.into());
+        if let Some(before) = self.latest() {
+            roster.check_succession(before)?;
         }
-        roster.check_for_member(&OwnTerms {
-            meter: &terms.meter,
-            key: &self.core.identity.key(),
-            part: candidate.part(),
-            invitation: candidate.place().binding,
-            previous: candidate.previous(),
-            floors: &terms.floors,
-        })?;
         Ok(roster)
     }
 
-    fn join(
-        &mut self,
-        bytes: &[u8],
-        roster: AcceptedRoster<S>,
-        candidate: Candidate<S>,
-        now: Timestamp,
-        is_new: bool,
-    ) {
-        if is_new {
-            let record = Change::Write(Key::roster(roster.epoch()), bytes.to_vec().into());
-            self.core.outputs.push_back(Output::Persist(record));
+    /// Becomes a member of the epoch that it is a candidate of.
+    fn join(&mut self, bytes: &[u8], now: Timestamp) -> Result<(), RosterError> {
+        let roster = self.open_roster(bytes)?;
+        if roster.member(&self.core.terms.meter).is_none() && self.latest().is_some() {
+            // It was left out of a later attempt.
+            self.candidate = None;
+            self.core.persist(Change::Erase(Key::candidate()));
+            return self.leave(bytes);
         }
+        if let Some((candidate, _)) = &self.candidate {
+            self.check_for_member(&roster, candidate)?;
+        }
+        let Some((candidate, _)) = self.candidate.take() else { return Ok(()) };
         let (epoch, first_slot) = (roster.epoch(), roster.body().first_slot);
+        let secret = candidate.into_secret();
+        self.core.persist(Change::Write(Key::key_share(epoch), secret.to_stored()));
+        self.core.persist(Change::Write(Key::roster(epoch), bytes.to_vec().into()));
+        self.core.persist(Change::Erase(Key::candidate()));
         self.core.event(Event::Joined { epoch, first_slot });
-        let membership = Membership::new(&self.core, roster, candidate.into_secret(), now);
-        self.stage = Stage::Member(Box::new(membership));
+        self.enter(roster, bytes.to_vec(), secret, &Records::default(), now);
+        Ok(())
+    }
+
+    fn check_for_member(
+        &self,
+        roster: &AcceptedRoster<S>,
+        candidate: &Candidate<S>,
+    ) -> Result<(), RosterError> {
+        let terms = &self.core.terms;
+        let share = match (candidate.confirmed(), roster.parameters().threshold) {
+            (Some(confirmed), _) => {
+                OwnShare::Dealt { dealings: confirmed.dealings, group: confirmed.group }
+            }
+            (None, Threshold::All) => OwnShare::Part(candidate.part()),
+            (None, Threshold::Of(_)) => return Err(RosterError::Dealings),
+        };
+        roster.check_for_member(&OwnTerms {
+            meter: &terms.meter,
+            key: &self.core.identity.key(),
+            share,
+            invitation: candidate.place().binding,
+            previous: candidate.previous(),
+            floors: &terms.floors,
+        })
+    }
+
+    /// Takes its place in an epoch, which ends those before.
+    fn enter(
+        &mut self,
+        roster: AcceptedRoster<S>,
+        signed: Vec<u8>,
+        secret: S::Secret,
+        kept: &Records,
+        now: Timestamp,
+    ) {
+        let (epoch, first_slot) = (roster.epoch(), roster.body().first_slot);
+        self.end_before(first_slot);
+        let membership = Membership::new(&self.core, (roster, signed), secret, kept, now);
+        self.epochs.insert(epoch, membership);
+    }
+
+    /// Hears of an epoch without this meter.
+    fn leave(&mut self, bytes: &[u8]) -> Result<(), RosterError> {
+        let roster = self.open_roster(bytes)?;
+        let (epoch, first_slot) = (roster.epoch(), roster.body().first_slot);
+        self.core.persist(Change::Write(Key::roster(epoch), bytes.to_vec().into()));
+        self.core.event(Event::Left { epoch, first_slot });
+        self.stay_outside(roster);
+        Ok(())
+    }
+
+    fn stay_outside(&mut self, roster: AcceptedRoster<S>) {
+        self.end_before(roster.body().first_slot);
+        self.without = Some(roster);
+    }
+
+    fn end_before(&mut self, first_slot: Slot) {
+        for membership in self.epochs.values_mut() {
+            membership.end_before(first_slot);
+        }
+    }
+
+    /// Erases the key shares of epochs whose last deadline has passed, and all
+    /// that only they need.
+    fn erase_what_is_over(&mut self, now: Timestamp) {
+        let over = |membership: &Membership<S>| membership.roster().last_deadline() < now;
+        let over = self.epochs.iter().filter(|(_, membership)| over(membership));
+        let over: Vec<_> = over.map(|(epoch, _)| *epoch).collect();
+        for epoch in over {
+            let Some(membership) = self.epochs.remove(&epoch) else { continue };
+            self.core.persist(Change::Erase(Key::key_share(epoch)));
+            for sort in [Sort::Sent, Sort::Answer, Sort::Bill, Sort::Claim] {
+                self.core.persist(Change::EraseBefore(sort, epoch, u64::MAX));
+            }
+            self.core.event(Event::EpochErased { epoch });
+            if self.epochs.is_empty() && self.without.is_none() {
+                self.without = Some(membership.into_roster());
+            }
+        }
     }
 }
 
-fn send_part<S: Scheme>(
-    core: &mut Core,
-    candidate: &Candidate<S>,
-    retry: &mut Retry,
-    now: Timestamp,
-) {
-    let message = candidate.message(&core.identity, &core.terms.meter);
-    core.publish(MeterTopic::Keygen, message);
-    retry.again(now, &mut core.rng);
-}
+/// Deadlines include their last millisecond.
+const MOMENT: Duration = Duration::from_millis(1);

@@ -6,6 +6,7 @@ use std::fmt;
 use thiserror::Error;
 
 use crate::id::{Epoch, MeterId, Sender};
+use crate::keygen::{CeremonyError, Conviction, Step};
 use crate::message::Target;
 use crate::parameters::ParameterError;
 use crate::reading::{ReadingError, Register};
@@ -73,6 +74,14 @@ pub enum Event {
     InvitationRefused { epoch: Epoch, error: InvitationError },
     #[error("member of epoch {epoch} from slot {first_slot} on")]
     Joined { epoch: Epoch, first_slot: Slot },
+    #[error("not a member from slot {first_slot} on, where epoch {epoch} begins")]
+    Left { epoch: Epoch, first_slot: Slot },
+    #[error("the key share of epoch {epoch} is erased")]
+    EpochErased { epoch: Epoch },
+    #[error("the ceremony of epoch {epoch}: {error}")]
+    CeremonyRefused { epoch: Epoch, error: CeremonyError },
+    #[error("{meter} is left out of epoch {epoch}: {conviction}")]
+    LeftOut { epoch: Epoch, meter: MeterId, conviction: Conviction },
     #[error("{0}")]
     RosterRefused(RosterError),
     #[error("a message of {} was not taken: {reason}", sender.as_ref().map_or("an unknown sender".into(), ToString::to_string))]
@@ -85,8 +94,8 @@ pub enum Event {
     Refused { target: Target, reason: Reason },
     #[error("window {window} stays closed: {slots} of at least {needed} slots were counted")]
     WindowClosed { window: Window, slots: u32, needed: u16 },
-    #[error("epoch {epoch} waits for the key parts of {missing} members")]
-    Gathering { epoch: Epoch, missing: usize },
+    #[error("epoch {epoch} waits for the {step} of {missing} members")]
+    Gathering { epoch: Epoch, step: Step, missing: usize },
     #[error("epoch {epoch} is open from slot {first_slot} on")]
     Opened { epoch: Epoch, first_slot: Slot },
     #[error(
@@ -119,6 +128,10 @@ impl Event {
             Self::Invited { .. } => "invited",
             Self::InvitationRefused { .. } => "invitation-refused",
             Self::Joined { .. } => "joined",
+            Self::Left { .. } => "left",
+            Self::EpochErased { .. } => "epoch-erased",
+            Self::CeremonyRefused { .. } => "ceremony-refused",
+            Self::LeftOut { .. } => "left-out",
             Self::RosterRefused(_) => "roster-refused",
             Self::Rejected { name, .. } => name,
             Self::SlotRefused { .. } => "slot-refused",
@@ -146,6 +159,7 @@ impl Event {
             self,
             Self::Invited { .. }
                 | Self::Joined { .. }
+                | Self::EpochErased { .. }
                 | Self::Gathering { .. }
                 | Self::Opened { .. }
                 | Self::Combined { .. }
@@ -171,6 +185,9 @@ pub enum InvitationError {
     /// The meter is not invited, or under another key.
     #[error("this meter's identity key is not among the invited")]
     NotInvited,
+    /// It does not follow the roster of the epoch before.
+    #[error("it does not follow the roster of the epoch before")]
+    Chain,
     /// The meter is a member of this epoch or a later one.
     #[error("this meter is a member of epoch {0}")]
     Open(Epoch),

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -14,12 +15,104 @@ use crate::envelope::MESSAGE_MAX;
 use crate::reading::Register;
 use crate::slot::{Grid, Slot};
 
+/// Most members of a region whose secret is dealt: each reads the dealings of
+/// all: 54 MiB for so many with two thirds of them as threshold.
+const DEALT_MEMBERS_MAX: usize = 900;
+
 /// How many holders it takes to open a sum.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Threshold {
+    /// Every member: the group key is the sum of their key parts.
+    All,
+    /// So many of the members: the group's secret is dealt.
+    Of(u16),
+}
+
+impl Threshold {
+    /// Holders that it takes of so many members.
+    #[must_use]
+    pub fn of(self, members: usize) -> usize {
+        match self {
+            Self::All => members,
+            Self::Of(holders) => holders.into(),
+        }
+    }
+}
+
+impl fmt::Display for Threshold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::Of(holders) => holders.fmt(f),
+        }
+    }
+}
+
+/// How a threshold follows from the number of members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ThresholdRule {
     /// Every member.
     All,
+    /// Two thirds of them, rounded up.
+    TwoThirds,
+    /// So many.
+    Count(u16),
+}
+
+impl ThresholdRule {
+    /// The threshold for so many members.
+    #[must_use]
+    pub fn threshold(self, members: usize) -> Threshold {
+        let two_thirds = u16::try_from((2 * members).div_ceil(3)).unwrap_or(u16::MAX);
+        match self {
+            Self::All => Threshold::All,
+            Self::TwoThirds => Threshold::Of(two_thirds),
+            Self::Count(holders) => Threshold::Of(holders),
+        }
+    }
+
+    /// The most members that may collude with the collector under this rule:
+    /// as many as two quorums have in common, less one, and no more than leave
+    /// a region sum its honest contributors.
+    #[must_use]
+    pub fn max_corrupted(self, members: usize, min_contributors: u16) -> u16 {
+        let common = match self {
+            Self::All => 1,
+            _ => (2 * self.threshold(members).of(members)).saturating_sub(members),
+        };
+        let left = members.saturating_sub(min_contributors.into());
+        u16::try_from(common.saturating_sub(1).min(left)).unwrap_or(u16::MAX)
+    }
+}
+
+impl fmt::Display for ThresholdRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::TwoThirds => f.write_str("two-thirds"),
+            Self::Count(holders) => holders.fmt(f),
+        }
+    }
+}
+
+/// A text that is no rule.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("`{0}` is no threshold: \"all\", \"two-thirds\" or a number from 2 to 65535")]
+pub struct ThresholdRuleError(String);
+
+impl FromStr for ThresholdRule {
+    type Err = ThresholdRuleError;
+    fn from_str(text: &str) -> Result<Self, ThresholdRuleError> {
+        match text {
+            "all" => Ok(Self::All),
+            "two-thirds" => Ok(Self::TwoThirds),
+            number => match number.parse() {
+                Ok(holders @ 2..) => Ok(Self::Count(holders)),
+                _ => Err(ThresholdRuleError(text.to_owned())),
+            },
+        }
+    }
 }
 
 /// What holds for an epoch, the same for all members.
@@ -100,13 +193,29 @@ impl Parameters {
         let max_wh = self.max_wh_per_slot;
         let known = [u32::from(u16::MAX), u32::MAX].contains(&max_wh);
         check(known, "max_wh_per_slot", &max_wh, &"65535 or 4294967295")?;
+        self.check_threshold(members)?;
         let distinct = self.registers.is_sorted_by(|a, b| a < b) && !self.registers.is_empty();
         let names: Vec<_> = self.registers.iter().map(|r| r.as_str()).collect();
         check(distinct, "registers", &names.join(", "), &"import, export or both, in this order")
     }
 
+    /// Two quorums have a member in common that does not collude, so that no
+    /// two of them can be shown two different sets.
+    fn check_threshold(&self, members: usize) -> Result<(), ParameterError> {
+        if let Threshold::Of(holders) = self.threshold {
+            within("threshold", usize::from(holders), 2..=members)?;
+        }
+        let common = (2 * self.threshold.of(members)).saturating_sub(members);
+        let accepted = format!(
+            "less than 2 * threshold - members = {common}, so that two quorums have an honest \
+             member in common"
+        );
+        let corrupted = usize::from(self.max_corrupted);
+        check(corrupted < common, "max_corrupted", &self.max_corrupted, &accepted)
+    }
+
     /// Members whose messages fit into one request, of contributions or of
-    /// claims.
+    /// claims, and whose dealings can be relayed.
     fn members_max(&self) -> usize {
         // Names, header, signature and their framing, with names of 31 bytes.
         const FRAMING: usize = 200;
@@ -114,7 +223,10 @@ impl Parameters {
         const HIDDEN: usize = 4 * 32 + 4;
         let slots = self.window_slots.get().div_ceil(8) as usize;
         let members = MESSAGE_MAX / (FRAMING + HIDDEN * self.registers.len() + slots);
-        members.min(usize::from(u16::MAX))
+        match self.threshold {
+            Threshold::All => members.min(usize::from(u16::MAX)),
+            Threshold::Of(_) => members.min(DEALT_MEMBERS_MAX),
+        }
     }
 
     /// Contributions that a region sum needs, so that `min_contributors` of
@@ -150,7 +262,7 @@ pub struct Floors {
     /// The scheme that the agent runs.
     pub scheme: String,
     /// Floor of [`Parameters::threshold`].
-    pub threshold: Threshold,
+    pub threshold: ThresholdRule,
     /// Floor of [`Parameters::min_contributors`].
     pub min_contributors: u16,
     /// Floor of [`Parameters::max_corrupted`].
@@ -162,11 +274,11 @@ pub struct Floors {
 }
 
 impl Floors {
-    /// Whether parameters keep to the floors.
+    /// Whether parameters for a region of `members` keep to the floors.
     ///
     /// # Errors
     /// The first parameter below its floor.
-    pub fn check(&self, given: &Parameters) -> Result<(), ParameterError> {
+    pub fn check(&self, given: &Parameters, members: usize) -> Result<(), ParameterError> {
         fn floor<T: Copy + PartialOrd + fmt::Display>(
             key: &'static str,
             given: T,
@@ -176,7 +288,8 @@ impl Floors {
             check(given >= floor, key, &given, &accepted)
         }
         check(given.scheme == self.scheme, "scheme", &given.scheme, &self.scheme)?;
-        check(given.threshold >= self.threshold, "threshold", &"lower", &"all")?;
+        let least = self.threshold.threshold(members).of(members);
+        floor("threshold", given.threshold.of(members), least)?;
         floor("min_contributors", given.min_contributors, self.min_contributors)?;
         floor("max_corrupted", given.max_corrupted, self.max_corrupted)?;
         floor("min_slots", given.min_slots, self.min_slots)?;

@@ -9,7 +9,7 @@ use crate::id::{Digest, Epoch, MeterId, RegionId, Sender};
 use crate::identity::IdentityKey;
 use crate::keygen;
 use crate::message::{Invitation, Invited, Member, Roster};
-use crate::parameters::{Floors, ParameterError, Parameters, check};
+use crate::parameters::{Floors, ParameterError, Parameters, Threshold, check};
 use crate::slot::{Grid, Slot, Timestamp};
 use crate::statement::Place;
 
@@ -46,6 +46,12 @@ pub enum RosterError {
     /// The invitation that this member answered.
     #[error("roster: it does not answer the invitation that this meter answered")]
     Invitation,
+    /// The dealings that this member has its share from.
+    #[error("roster: it names other dealings than those that this meter has its share from")]
+    Dealings,
+    /// The slots of the epoch before.
+    #[error("roster: its slots are not a run of whole windows after the epoch before")]
+    Succession,
 }
 
 /// A roster that passed every check that anyone can make.
@@ -54,6 +60,8 @@ pub struct AcceptedRoster<S> {
     body: Roster,
     scheme: S,
     grid: Grid,
+    /// First slot after the epoch, also where it ended early.
+    end_slot: Slot,
 }
 
 impl<S: Scheme> AcceptedRoster<S> {
@@ -73,7 +81,8 @@ impl<S: Scheme> AcceptedRoster<S> {
         let scheme = group(&body, region, epoch)?;
         let grid = body.parameters.grid(body.first_slot);
         let place = Place { region: region.clone(), epoch, binding };
-        Ok(Self { place, body, scheme, grid })
+        let end_slot = body.end_slot;
+        Ok(Self { place, body, scheme, grid, end_slot })
     }
 
     /// The digest of a roster that the registrar signed, without any other
@@ -96,10 +105,22 @@ impl<S: Scheme> AcceptedRoster<S> {
     /// # Errors
     /// The check that failed.
     pub fn check_for_member(&self, own: &OwnTerms<'_>) -> Result<(), RosterError> {
-        own.floors.check(&self.body.parameters)?;
+        own.floors.check(&self.body.parameters, self.body.members.len())?;
         let (_, member) = self.member(own.meter).ok_or(RosterError::NotAMember)?;
-        if member.key != *own.key || *member.part != *own.part {
+        if member.key != *own.key {
             return Err(RosterError::OwnKey);
+        }
+        match &own.share {
+            OwnShare::Part(part) if *member.part != **part => return Err(RosterError::OwnKey),
+            OwnShare::Part(_) => {}
+            // Its own public share is in the group.
+            OwnShare::Dealt { dealings, .. } if self.body.dealings != *dealings => {
+                return Err(RosterError::Dealings);
+            }
+            OwnShare::Dealt { group, .. } if self.group_digest() != *group => {
+                return Err(RosterError::GroupKey);
+            }
+            OwnShare::Dealt { .. } => {}
         }
         if self.body.invitation != own.invitation {
             return Err(RosterError::Invitation);
@@ -112,11 +133,45 @@ impl<S: Scheme> AcceptedRoster<S> {
         if given_for == own.invitation { Ok(()) } else { Err(RosterError::Invitation) }
     }
 
+    fn group_digest(&self) -> Digest {
+        let parts: Vec<_> = self.body.members.iter().map(|member| member.part.clone()).collect();
+        keygen::group_digest(&self.body.group_key, &parts)
+    }
+
+    /// Checks that the epoch of this roster may follow that of `before`: of
+    /// the same length of slots, it begins with a window of it or later.
+    ///
+    /// # Errors
+    /// [`RosterError::Chain`] or [`RosterError::Succession`].
+    pub fn check_succession(&self, before: &Self) -> Result<(), RosterError> {
+        let follows = self.epoch().0.checked_sub(before.epoch().0);
+        if follows == Some(1) && self.body.previous != *before.digest() {
+            return Err(RosterError::Chain);
+        }
+        let first = self.body.first_slot;
+        let whole = before.grid.window_of(first).map(|window| before.grid.first_slot(window));
+        let ends_on_grid = first >= before.body.end_slot || whole == Some(first);
+        let same = before.parameters().slot_seconds == self.parameters().slot_seconds;
+        if same && ends_on_grid { Ok(()) } else { Err(RosterError::Succession) }
+    }
+
+    /// Ends the epoch before its last slot, where the next one begins.
+    pub fn end_before(&mut self, next: Slot) {
+        self.end_slot = self.end_slot.min(next).max(self.body.first_slot);
+    }
+
+    /// First slot after the epoch.
+    #[must_use]
+    pub fn end_slot(&self) -> Slot {
+        self.end_slot
+    }
+
     /// The invitation to which a roster of these terms is the answer.
     fn invitation(&self) -> Invitation {
         let invited = |member: &Member| Invited { meter: member.meter.clone(), key: member.key };
         Invitation {
             previous: self.body.previous,
+            attempt: self.body.attempt,
             collector: self.body.collector,
             parameters: self.body.parameters.clone(),
             members: self.body.members.iter().map(invited).collect(),
@@ -174,7 +229,7 @@ impl<S: Scheme> AcceptedRoster<S> {
     /// Whether a slot belongs to the epoch.
     #[must_use]
     pub fn covers(&self, slot: Slot) -> bool {
-        (self.body.first_slot..self.body.end_slot).contains(&slot)
+        (self.body.first_slot..self.end_slot).contains(&slot)
     }
 
     /// A member and its position in the group.
@@ -237,6 +292,13 @@ impl<S: Scheme> AcceptedRoster<S> {
         Ok(())
     }
 
+    /// When the last sum of the epoch may be opened.
+    #[must_use]
+    pub fn last_deadline(&self) -> Timestamp {
+        let closes = self.grid.start(self.end_slot) + self.parameters().grace();
+        closes + self.parameters().deadline()
+    }
+
     /// When contributions to a slot stop to count.
     #[must_use]
     pub fn slot_closes(&self, slot: Slot) -> Timestamp {
@@ -250,14 +312,28 @@ pub struct OwnTerms<'a> {
     pub meter: &'a MeterId,
     /// Its identity key.
     pub key: &'a IdentityKey,
-    /// Its key part as it sent it.
-    pub part: &'a [u8],
+    /// What it knows of its own key share.
+    pub share: OwnShare<'a>,
     /// Digest of the invitation that it answered.
     pub invitation: Digest,
     /// Digest of the roster of the epoch before.
     pub previous: Digest,
     /// The least that it accepts.
     pub floors: &'a Floors,
+}
+
+/// What a member knows of its own key share.
+#[derive(Clone, Copy, Debug)]
+pub enum OwnShare<'a> {
+    /// Its key part as it sent it.
+    Part(&'a [u8]),
+    /// It was dealt.
+    Dealt {
+        /// Digest of all dealings.
+        dealings: Digest,
+        /// Digest of the group that they make.
+        group: Digest,
+    },
 }
 
 /// The digest that stands for a roster: of region, epoch and the whole body.
@@ -302,6 +378,9 @@ fn check_form(body: &Roster) -> Result<(), RosterError> {
 fn group<S: Scheme>(body: &Roster, region: &RegionId, epoch: Epoch) -> Result<S, RosterError> {
     let named = &body.parameters.scheme;
     check(named == S::NAME, "scheme", named, &S::NAME)?;
+    if let Threshold::Of(threshold) = body.parameters.threshold {
+        return dealt_group(body, threshold);
+    }
     let place = Place { region: region.clone(), epoch, binding: body.invitation };
     let mut parts = Vec::with_capacity(body.members.len());
     for member in &body.members {
@@ -312,4 +391,11 @@ fn group<S: Scheme>(body: &Roster, region: &RegionId, epoch: Epoch) -> Result<S,
     }
     let scheme = S::group(&parts).map_err(|_| RosterError::GroupKey)?;
     if scheme.group_key() == *body.group_key { Ok(scheme) } else { Err(RosterError::GroupKey) }
+}
+
+/// Whether key and public shares fit each other. Whether their secrets are the
+/// members' alone only those know who saw the dealings.
+fn dealt_group<S: Scheme>(body: &Roster, threshold: u16) -> Result<S, RosterError> {
+    let shares: Vec<_> = body.members.iter().map(|member| member.part.as_slice()).collect();
+    S::named_group(threshold, &body.group_key, &shares).map_err(|_| RosterError::GroupKey)
 }

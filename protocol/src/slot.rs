@@ -68,6 +68,14 @@ impl fmt::Display for Slot {
 #[serde(transparent)]
 pub struct Window(pub u64);
 
+impl Window {
+    /// The window `count` further on.
+    #[must_use]
+    pub fn plus(self, count: u64) -> Self {
+        Self(self.0.saturating_add(count))
+    }
+}
+
 impl fmt::Display for Window {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

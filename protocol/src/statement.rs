@@ -31,6 +31,19 @@ impl Place {
         self.statement("key part", meter, ())
     }
 
+    /// "I know the polynomial of this dealing, whose shares are sealed to these
+    /// key parts."
+    #[must_use]
+    pub fn dealing(&self, dealer: &MeterId, parts: &Digest) -> Vec<u8> {
+        self.statement("dealing", dealer, parts)
+    }
+
+    /// "The share that this dealer sealed to me opens with this."
+    #[must_use]
+    pub fn complaint(&self, complainant: &MeterId, dealer: &MeterId) -> Vec<u8> {
+        self.statement("complaint", complainant, dealer)
+    }
+
     /// "I encrypted this, for this slot and register."
     #[must_use]
     pub fn contribution(&self, meter: &MeterId, slot: Slot, register: Register) -> Vec<u8> {

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use aggregation::elgamal::Secret;
-use aggregation::{Canonical, Context, DeviceSecret, ElGamal, Participant, Scheme as _};
+use aggregation::{Canonical, Context, DeviceSecret, ElGamal, Participant, Scheme as _, Sharing};
 use annotated::{annotate, bytes_of};
 use common::founding::{EPOCH, first_slot, invitation};
 use common::region::{IMPORT, messages, region_request};
@@ -30,8 +30,8 @@ use protocol::id::{Digest, Epoch, MeterId, Sender};
 use protocol::identity::Identity;
 use protocol::keygen;
 use protocol::message::{
-    Claim, Contribution, KeyPart, Kind, Member, Outcome, Phase, Receipt, Refusal, Roster, Share,
-    State, Status, Subject, Target,
+    Claim, Complaint, Confirmation, Contribution, Dealing, Dealings, KeyPart, KeyParts, Kind,
+    Member, Outcome, Phase, Receipt, Refusal, Roster, Share, State, Status, Subject, Target,
 };
 use protocol::roster::AcceptedRoster;
 use protocol::slot::Window;
@@ -82,7 +82,9 @@ impl Street {
         };
         let body = Roster {
             previous: invitation.previous,
+            attempt: invitation.attempt,
             invitation: binding,
+            dealings: Digest::NONE,
             collector: invitation.collector,
             first_slot: first_slot(),
             end_slot: first_slot().plus(8),
@@ -149,7 +151,8 @@ fn an_invitation_is_written_as_before() {
     let body = invitation(MEMBERS, parameters::<ElGamal>());
     let message = registrar().invite(&region_id(), EPOCH, &body);
     let member = ["member", "meter", "key"].repeat(MEMBERS);
-    let names = [&["previous", "collector"], &PARAMETERS[..], &["members"], &member].concat();
+    let names =
+        [&["previous", "attempt", "collector"], &PARAMETERS[..], &["members"], &member].concat();
     check(&message, (&registrar_identity(), &Digest::NONE), &body, &names);
 }
 
@@ -166,10 +169,108 @@ fn a_key_part_is_written_as_before() {
 fn a_roster_is_written_as_before() {
     let street = Street::new();
     let member = ["member", "meter", "key", "part: Y, A, z"].repeat(MEMBERS);
-    let head = ["previous", "invitation", "collector", "first_slot", "end_slot"];
+    let head = ["previous", "attempt", "invitation", "dealings", "collector"];
+    let head = [&head[..], &["first_slot", "end_slot"]].concat();
     let names = [&head[..], &PARAMETERS, &["group_key", "members"], &member].concat();
     let body = street.roster.body();
     check(&street.signed, (&registrar_identity(), &Digest::NONE), body, &names);
+}
+
+/// What candidates say where three of the members open a sum. The last dealer
+/// seals a share to the first that does not fit.
+struct Dealt {
+    street: Street,
+    digest: Digest,
+    dealing: Vec<u8>,
+    complaint: Vec<u8>,
+}
+
+impl Dealt {
+    fn new() -> Self {
+        let street = Street::new();
+        let digest = Digest::of("key parts", b"golden");
+        let parts: Vec<_> =
+            street.parts.iter().map(|part| Canonical::from_bytes(part).unwrap()).collect();
+        let sharing = Sharing { threshold: 3, parts: &parts };
+        let statements: Vec<_> =
+            (0..MEMBERS).map(|at| street.invited.dealing(&meter_id(at), &digest)).collect();
+        let (device, mut rng) = (DeviceSecret::new([9; 32]), rng(5));
+        let of = |at| Participant(u16::try_from(at).unwrap());
+        let mut deal =
+            |at: usize| ElGamal::deal(sharing, of(at), &device, Context(&statements[at]), &mut rng);
+        let mut dealings: Vec<_> = (0..MEMBERS).map(&mut deal).collect();
+        let dealing = dealings[0].to_bytes();
+        let mut bent = dealings[3].to_bytes();
+        let sealed = bent.len() - 48 * MEMBERS;
+        bent[sealed] ^= 1;
+        dealings[3] = Canonical::from_bytes(&bent).unwrap();
+        let heard: Vec<_> = statements.iter().map(|s| Context(s)).zip(&dealings).collect();
+        let place = &street.invited;
+        let complain =
+            |dealer: Participant| place.complaint(&meter_id(0), &meter_id(dealer.0.into()));
+        let received =
+            ElGamal::receive(sharing, of(0), &street.secrets[0], &heard, complain, &mut rng);
+        let complaint = received.err().unwrap()[&of(3)].to_bytes();
+        Self { street, digest, dealing, complaint }
+    }
+
+    fn by_meter<M: Message>(&self, body: &M) -> Vec<u8> {
+        let place = (&region_id(), EPOCH, Sender::Meter(meter_id(0)));
+        seal(&meter_identity(0), place, &self.street.invited.binding, body)
+    }
+
+    fn check_by_meter<M: Message + Debug + PartialEq>(&self, body: &M, names: &[&'static str]) {
+        let signed = (&meter_identity(0), &self.street.invited.binding);
+        check(&self.by_meter(body), signed, body, names);
+    }
+
+    fn check_by_collector<M: Message + Debug + PartialEq>(&self, body: &M, names: &[&'static str]) {
+        let (place, binding) =
+            ((&region_id(), EPOCH, Sender::Collector), &self.street.invited.binding);
+        let message = seal(&collector_identity(), place, binding, body);
+        check(&message, (&collector_identity(), binding), body, names);
+    }
+
+    fn dealing(&self) -> Dealing {
+        Dealing { parts: self.digest, dealing: self.dealing.clone().into() }
+    }
+}
+
+#[test]
+fn key_parts_are_written_as_before() {
+    let dealt = Dealt::new();
+    let part = KeyPart { part: dealt.street.parts[0].clone() };
+    let body = KeyParts { messages: vec![dealt.by_meter(&part).into()] };
+    dealt.check_by_collector(&body, &["messages", "the whole message"]);
+}
+
+#[test]
+fn a_dealing_is_written_as_before() {
+    let dealt = Dealt::new();
+    dealt.check_by_meter(&dealt.dealing(), &["parts", "dealing"]);
+}
+
+#[test]
+fn dealings_are_written_as_before() {
+    let dealt = Dealt::new();
+    let body = Dealings { first: 2, messages: vec![dealt.by_meter(&dealt.dealing()).into()] };
+    dealt.check_by_collector(&body, &["first", "messages", "the whole message"]);
+}
+
+#[test]
+fn a_complaint_is_written_as_before() {
+    let dealt = Dealt::new();
+    let body = Complaint { dealer: meter_id(3), complaint: dealt.complaint.clone().into() };
+    dealt.check_by_meter(&body, &["dealer", "complaint: K, e, z"]);
+}
+
+#[test]
+fn a_confirmation_is_written_as_before() {
+    let body = Confirmation {
+        dealings: Digest::of("dealings", b"golden"),
+        group: Digest::of("group", b"golden"),
+    };
+    Dealt::new().check_by_meter(&body, &["dealings", "group"]);
 }
 
 #[test]
@@ -310,7 +411,7 @@ fn every_kind_has_a_golden_message() {
     let files = std::fs::read_dir(directory).unwrap();
     assert_eq!(files.count(), Kind::ALL.len());
     let numbers: Vec<_> = Kind::ALL.iter().map(|kind| u8::from(*kind)).collect();
-    assert_eq!(numbers, (1..=12).collect::<Vec<_>>());
+    assert_eq!(numbers, (1..=17).collect::<Vec<_>>());
 }
 
 #[test]

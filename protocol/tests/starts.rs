@@ -16,8 +16,8 @@ use std::time::Duration;
 use aggregation::{ElGamal, Plain};
 use common::region::{MEMBERS, Region};
 use common::{
-    Kit, collector_identity, invited, meter_id, meter_identity, parameters, published, region_id,
-    registrar, rng,
+    Kit, collector_identity, invited, meter_id, meter_identity, parameters, published, registrar,
+    rng,
 };
 use protocol::collector::{Collector, Terms, TermsError};
 use protocol::identity::Identity;
@@ -44,8 +44,7 @@ impl<S: Kit> Region<S> {
 
 /// The terms under which a street opens.
 fn terms<S: Kit>() -> Terms {
-    let (region, members) = (region_id(), invited(MEMBERS));
-    Terms { region, parameters: parameters::<S>(), epoch_windows: 4, members }
+    common::collector_terms(MEMBERS, parameters::<S>())
 }
 
 /// What the collector has to say that starts under other terms after the first

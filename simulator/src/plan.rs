@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use aggregation::Scheme;
 use protocol::collector::TermsError;
 use protocol::id::{MeterId, NameError, RegionId};
 use protocol::keygen::StoredError;
-use protocol::parameters::{Floors, Parameters, Threshold};
+use protocol::parameters::{Floors, Parameters, Threshold, ThresholdRule};
 use protocol::reading::Register;
 use protocol::slot::Timestamp;
 use thiserror::Error;
@@ -45,6 +46,8 @@ pub struct Plan {
     pub parameters: Parameters,
     /// How many windows the epoch lasts.
     pub epoch_windows: u32,
+    /// How long a step of a ceremony waits for absent meters.
+    pub patience: Duration,
     /// When the world begins.
     pub start: Timestamp,
     /// What goes wrong.
@@ -76,6 +79,7 @@ impl Plan {
             meters: 12,
             parameters,
             epoch_windows: 4,
+            patience: Duration::from_hours(2),
             start,
             faults: Faults::none(),
         }
@@ -91,11 +95,19 @@ impl Plan {
         (0..self.meters).map(|number| format!("m-{number:05}").parse()).collect()
     }
 
+    /// The rule that gives the plan's threshold, whoever is absent.
+    pub(crate) fn threshold(&self) -> ThresholdRule {
+        match self.parameters.threshold {
+            Threshold::All => ThresholdRule::All,
+            Threshold::Of(holders) => ThresholdRule::Count(holders),
+        }
+    }
+
     pub(crate) fn floors(&self) -> Floors {
         let given = &self.parameters;
         Floors {
             scheme: given.scheme.clone(),
-            threshold: given.threshold,
+            threshold: self.threshold(),
             min_contributors: given.min_contributors,
             max_corrupted: given.max_corrupted,
             min_slots: given.min_slots,

@@ -6,11 +6,11 @@ use protocol::envelope::Envelope;
 use protocol::id::{Digest, RegionId, Sender};
 use protocol::identity::{Identity, IdentityKey};
 use protocol::keygen::Candidate;
-use protocol::message::{KeyPart, Kind, Roster};
+use protocol::message::{KeyPart, Kind, Member, Roster};
 use protocol::meter::Meter;
-use protocol::parameters::{Floors, Threshold};
+use protocol::parameters::{Floors, Threshold, ThresholdRule};
 use protocol::record::{Key, Records};
-use protocol::roster::{AcceptedRoster, OwnTerms, RosterError, digest};
+use protocol::roster::{AcceptedRoster, OwnShare, OwnTerms, RosterError, digest};
 use protocol::slot::Window;
 use rand::SeedableRng as _;
 
@@ -75,7 +75,7 @@ fn admits_no_stranger(roster: &AcceptedRoster<ElGamal>) {
     let (body, parameters) = (roster.body(), roster.parameters());
     let floors = Floors {
         scheme: parameters.scheme.clone(),
-        threshold: Threshold::All,
+        threshold: ThresholdRule::Count(2),
         min_contributors: parameters.min_contributors,
         max_corrupted: parameters.max_corrupted,
         min_slots: parameters.min_slots,
@@ -85,38 +85,50 @@ fn admits_no_stranger(roster: &AcceptedRoster<ElGamal>) {
         let own = OwnTerms {
             meter: &member.meter,
             key: &member.key,
-            part: &member.part,
+            share: own_share(roster, member),
             invitation: body.invitation,
             previous: body.previous,
             floors: &floors,
         };
-        // Only terms that the invitation had pass.
+        // Only terms that the invitation had pass, and no group but the one
+        // that was dealt.
         let checked = roster.check_for_member(&own);
-        assert!(matches!(checked, Ok(()) | Err(RosterError::Invitation)), "{checked:?}");
+        assert!(
+            matches!(checked, Ok(()) | Err(RosterError::Invitation | RosterError::GroupKey)),
+            "{checked:?}"
+        );
         let other = OwnTerms { key: &stranger(), ..own };
         assert_eq!(roster.check_for_member(&other), Err(RosterError::OwnKey));
     }
 }
 
-/// A key share as a meter kept it. What is read is written again in one way,
-/// starts a meter, and sends the part that was kept.
+/// What a member knows of its own key share: the digest of a group that was
+/// dealt is not known here.
+fn own_share<'a>(roster: &AcceptedRoster<ElGamal>, member: &'a Member) -> OwnShare<'a> {
+    match roster.parameters().threshold {
+        Threshold::All => OwnShare::Part(&member.part),
+        Threshold::Of(_) => {
+            OwnShare::Dealt { dealings: roster.body().dealings, group: Digest::NONE }
+        }
+    }
+}
+
+/// A candidate as a meter kept it. What is read is written again in one way,
+/// starts a meter, and says what was kept.
 pub fn kept(data: &[u8]) -> bool {
     let read = Candidate::<ElGamal>::from_stored(data);
     let (terms, identity) = (street::terms(key(&REGISTRAR)), Identity::from_seed(&METER));
-    let share = [(Key::key_share(EPOCH), data.to_vec().into())].into_iter().collect::<Records>();
-    let meter = Meter::<ElGamal>::new(terms, identity, &share, Rng::seed_from_u64(1), NOW);
+    let records = [(Key::candidate(), data.to_vec().into())].into_iter().collect::<Records>();
+    let meter = Meter::<ElGamal>::new(terms, identity, &records, Rng::seed_from_u64(1), NOW);
     assert_eq!(meter.is_ok(), read.is_ok());
     let (Ok(read), Ok(mut meter)) = (read, meter) else { return false };
-    let stored = read.to_stored();
-    let again = Candidate::<ElGamal>::from_stored(&stored).unwrap();
-    assert_eq!(*again.to_stored(), *stored);
-    assert_eq!((again.place(), again.previous()), (read.place(), read.previous()));
-    assert_eq!(again.part(), read.part());
-    let message = read.message(&Identity::from_seed(&METER), &street::meter());
+    assert_eq!(**read.to_stored(), *data);
+    let message = read.part_message(&Identity::from_seed(&METER));
     if let Ok(envelope) = Envelope::parse(&message) {
         let sent = envelope.open::<KeyPart>(&key(&METER), &read.place().binding).unwrap();
         assert_eq!(sent.part, read.part());
     }
+    assert!(!read.messages(&Identity::from_seed(&METER)).is_empty());
     meter.handle_connected(NOW);
     if let Some(due) = meter.poll_timeout() {
         meter.handle_timeout(due);

@@ -2,7 +2,9 @@
 
 use std::fmt::Debug;
 
-use aggregation::elgamal::{Contribution as Hidden, KeyPart as Part, Response};
+use aggregation::elgamal::{
+    Complaint as Accusation, Contribution as Hidden, Dealing as Dealt, KeyPart as Part, Response,
+};
 use aggregation::{Canonical, ElGamal, Rng};
 use ciborium::Value;
 use curve25519_dalek::ristretto::CompressedRistretto;
@@ -10,8 +12,8 @@ use protocol::envelope::{Envelope, MESSAGE_MAX, Message, Rejection, encode, seal
 use protocol::id::{Digest, Sender};
 use protocol::identity::Identity;
 use protocol::message::{
-    Claim, Contribution, Invitation, KeyPart, Kind, Outcome, Receipt, Refusal, Request, Roster,
-    Share, State, Status,
+    Claim, Complaint, Confirmation, Contribution, Dealing, Dealings, Invitation, KeyPart, KeyParts,
+    Kind, Outcome, Receipt, Refusal, Request, Roster, Share, State, Status,
 };
 use protocol::meter::Meter;
 use protocol::output::{Event, Output};
@@ -21,6 +23,7 @@ use protocol::{keygen, roster};
 use rand::SeedableRng as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_bytes::ByteBuf;
 
 use crate::street::{self, EPOCH, METER, NOW, binding, key, region, stranger};
 
@@ -93,6 +96,11 @@ fn stays_shut_for_each_kind(envelope: &Envelope) {
     stays_shut::<Outcome>(envelope);
     stays_shut::<Status>(envelope);
     stays_shut::<State>(envelope);
+    stays_shut::<KeyParts>(envelope);
+    stays_shut::<Dealing>(envelope);
+    stays_shut::<Dealings>(envelope);
+    stays_shut::<Complaint>(envelope);
+    stays_shut::<Confirmation>(envelope);
 }
 
 fn stays_shut<M: Message>(envelope: &Envelope) {
@@ -125,14 +133,27 @@ pub fn message(data: &[u8]) -> bool {
         Kind::Outcome => read(payload, &sender, has_a_view::<Outcome>),
         Kind::Status => read(payload, &sender, has_a_view::<Status>),
         Kind::State => read(payload, &sender, has_a_view::<State>),
+        Kind::KeyParts => read(payload, &sender, |body: &KeyParts| strangers(&body.messages)),
+        Kind::Dealing => read(payload, &sender, dealing),
+        Kind::Dealings => read(payload, &sender, |body: &Dealings| strangers(&body.messages)),
+        Kind::Complaint => read(payload, &sender, complaint),
+        Kind::Confirmation => read(payload, &sender, |_: &Confirmation| ()),
     }
 }
 
 fn sender(kind: Kind) -> Sender {
     match kind {
         Kind::Invitation | Kind::Roster => Sender::Registrar,
-        Kind::Receipt | Kind::Request | Kind::Outcome | Kind::Status => Sender::Collector,
+        Kind::Receipt
+        | Kind::Request
+        | Kind::Outcome
+        | Kind::Status
+        | Kind::KeyParts
+        | Kind::Dealings => Sender::Collector,
         Kind::KeyPart
+        | Kind::Dealing
+        | Kind::Complaint
+        | Kind::Confirmation
         | Kind::Contribution
         | Kind::Share
         | Kind::Claim
@@ -184,6 +205,16 @@ fn key_part(body: &KeyPart) {
     is_canonical::<Part>(&body.part, &[0, 1]);
 }
 
+/// Commitments, A, D are points; between them stand z and the seals.
+fn dealing(body: &Dealing) {
+    let Ok(value) = Dealt::from_bytes(&body.dealing) else { return };
+    assert_eq!(value.to_bytes(), *body.dealing);
+}
+
+fn complaint(body: &Complaint) {
+    is_canonical::<Accusation>(&body.complaint, &[0]);
+}
+
 fn contribution(body: &Contribution) {
     body.registers.values().for_each(|hidden| is_canonical::<Hidden>(hidden, &[0, 1, 2]));
 }
@@ -206,6 +237,10 @@ fn share(body: &Share) {
 /// The messages in a request are strangers' like any other.
 fn request(body: &Request) {
     let (Request::Region(_, messages) | Request::Bill(_, messages)) = body;
+    strangers(messages);
+}
+
+fn strangers(messages: &[ByteBuf]) {
     let envelopes = messages.iter().filter_map(|message| Envelope::parse(message).ok());
     envelopes.for_each(|envelope| stays_shut_for_each_kind(&envelope));
 }

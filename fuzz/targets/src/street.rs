@@ -9,7 +9,7 @@ use protocol::id::{Digest, Epoch, MeterId, RegionId, Sender};
 use protocol::identity::{Identity, IdentityKey};
 use protocol::message::Kind;
 use protocol::meter::Terms;
-use protocol::parameters::{Floors, Threshold};
+use protocol::parameters::{Floors, ThresholdRule};
 use protocol::slot::Timestamp;
 
 pub(crate) const EPOCH: Epoch = Epoch(1);
@@ -48,7 +48,7 @@ pub(crate) fn stranger() -> IdentityKey {
 pub(crate) fn terms(registrar: IdentityKey) -> Terms {
     let floors = Floors {
         scheme: ElGamal::NAME.to_owned(),
-        threshold: Threshold::All,
+        threshold: ThresholdRule::Count(2),
         min_contributors: 2,
         max_corrupted: 0,
         min_slots: 2,

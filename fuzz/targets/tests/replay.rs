@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use fuzz_targets::TARGETS;
 
-const FILES_MAX: usize = 60;
+const FILES_MAX: usize = 70;
 const BYTES_MAX: usize = 300 << 10;
 
 fn corpora() -> PathBuf {

@@ -42,7 +42,9 @@ fn roster() -> Roster {
     };
     Roster {
         previous: Digest::NONE,
+        attempt: 0,
         invitation: Digest::NONE,
+        dealings: Digest::NONE,
         collector: key,
         first_slot: ORIGIN,
         end_slot: ORIGIN.plus(20),

@@ -10,10 +10,11 @@ use aggregation::Scheme;
 use crate::entry::{self, Entry, EntryError};
 use crate::envelope::{Envelope, Message, Rejection, seal};
 use crate::id::{MeterId, Sender};
-use crate::message::{KeyPart, Receipt, Refusal, Share, Subject, Target};
+use crate::message::{Confirmation, KeyPart, Kind, Receipt, Refusal, Share, Subject, Target};
 use crate::meter::contribution_digest;
 use crate::output::Event;
 use crate::reading::Register;
+use crate::record::Records;
 use crate::roster::AcceptedRoster;
 use crate::round::{Admission, Round, ShareError};
 use crate::slot::{Slot, Timestamp, Window};
@@ -46,7 +47,12 @@ pub(super) struct Book<S: Scheme> {
 }
 
 impl<S: Scheme> Book<S> {
-    pub(super) fn new(roster: AcceptedRoster<S>, signed_roster: Vec<u8>, now: Timestamp) -> Self {
+    pub(super) fn new(
+        roster: AcceptedRoster<S>,
+        signed_roster: Vec<u8>,
+        _kept: &Records,
+        now: Timestamp,
+    ) -> Self {
         let next_slot = roster.grid().slot_at(now).max(roster.body().first_slot);
         let next_window = roster.grid().window_of(next_slot).unwrap_or(Window(0));
         let (rounds, next_republish, forecasts) = Default::default();
@@ -63,12 +69,21 @@ impl<S: Scheme> Book<S> {
         }
     }
 
+    pub(super) fn roster(&self) -> &AcceptedRoster<S> {
+        &self.roster
+    }
+
+    /// Ends the epoch where the next one begins.
+    pub(super) fn end_before(&mut self, next: Slot) {
+        self.roster.end_before(next);
+    }
+
     pub(super) fn publish_roster(&self, core: &mut Core<S>) {
         core.publish(&CollectorTopic::Roster, self.signed_roster.clone(), true);
     }
 
-    /// Sends the roster again to a member that still says its key part.
-    pub(super) fn answer_key_part(
+    /// Sends the roster again to a member that is a candidate still.
+    pub(super) fn answer_candidate(
         &self,
         core: &mut Core<S>,
         envelope: &Envelope,
@@ -77,7 +92,15 @@ impl<S: Scheme> Book<S> {
             return Err(Rejection::Sender.into());
         };
         let (_, member) = self.roster.member(meter).ok_or(Rejection::Sender)?;
-        let _: KeyPart = envelope.open(&member.key, &self.roster.body().invitation)?;
+        let invitation = &self.roster.body().invitation;
+        match envelope.header().kind {
+            Kind::Confirmation => {
+                envelope.open::<Confirmation>(&member.key, invitation)?;
+            }
+            _ => {
+                envelope.open::<KeyPart>(&member.key, invitation)?;
+            }
+        }
         self.publish_roster(core);
         Ok(())
     }

@@ -11,6 +11,7 @@ use crate::id::Sender;
 use crate::message::{Claim, Contribution, Kind, Receipt, Refusal, Target};
 use crate::output::{Event, SlotError};
 use crate::reading::{Reading, Readings};
+use crate::record::Records;
 use crate::release::{Guard, Reason, Refused};
 use crate::retry::Retry;
 use crate::roster::AcceptedRoster;
@@ -32,6 +33,7 @@ struct OpenClaim {
 
 pub(super) struct Membership<S: Scheme> {
     roster: AcceptedRoster<S>,
+    signed_roster: Vec<u8>,
     guard: Guard<S>,
     outbox: Outbox<S>,
     claims: BTreeMap<Window, OpenClaim>,
@@ -43,8 +45,9 @@ pub(super) struct Membership<S: Scheme> {
 impl<S: Scheme> Membership<S> {
     pub(super) fn new(
         core: &Core,
-        roster: AcceptedRoster<S>,
+        (roster, signed_roster): (AcceptedRoster<S>, Vec<u8>),
         secret: S::Secret,
+        _kept: &Records,
         now: Timestamp,
     ) -> Self {
         let meter = core.terms.meter.clone();
@@ -59,7 +62,22 @@ impl<S: Scheme> Membership<S> {
             next_claim,
             last_refusal: None,
             roster,
+            signed_roster,
         }
+    }
+
+    /// The roster as the registrar signed it.
+    pub(super) fn signed_roster(&self) -> &[u8] {
+        &self.signed_roster
+    }
+
+    /// Ends the epoch where the next one begins.
+    pub(super) fn end_before(&mut self, next: Slot) {
+        self.roster.end_before(next);
+    }
+
+    pub(super) fn into_roster(self) -> AcceptedRoster<S> {
+        self.roster
     }
 
     pub(super) fn roster(&self) -> &AcceptedRoster<S> {

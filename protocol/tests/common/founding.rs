@@ -22,6 +22,7 @@ pub(crate) const EPOCH: Epoch = Epoch(1);
 pub(crate) fn invitation(count: usize, parameters: Parameters) -> Invitation {
     Invitation {
         previous: Digest::NONE,
+        attempt: 0,
         collector: collector_identity().key(),
         parameters,
         members: invited(count),
@@ -42,7 +43,7 @@ impl<S: Scheme> Founding<S> {
         for meter in &mut meters {
             meter.handle_message(ceremony.message(), START);
             let [part] = &published(&drain(meter), "/keygen")[..] else { panic!("no key part") };
-            ceremony.take(&Envelope::parse(part).unwrap()).unwrap();
+            ceremony.take(&Envelope::parse(part).unwrap(), part).unwrap();
         }
         let first_slot = first_slot();
         let roster = ceremony.roster(first_slot, first_slot.plus(16)).unwrap().unwrap();

@@ -7,6 +7,7 @@ pub(crate) mod region;
 
 use std::num::NonZeroU32;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use aggregation::{ElGamal, Plain, Rng, Scheme, Table};
 use protocol::id::{MeterId, RegionId};
@@ -14,7 +15,7 @@ use protocol::identity::Identity;
 use protocol::keygen::Registrar;
 use protocol::message::Invited;
 use protocol::output::{Event, Output, Publication};
-use protocol::parameters::{Floors, Parameters, Threshold};
+use protocol::parameters::{Floors, Parameters, Threshold, ThresholdRule};
 use protocol::reading::Register;
 use protocol::record::Records;
 use protocol::slot::Timestamp;
@@ -23,6 +24,9 @@ use rand::SeedableRng as _;
 
 /// 2025-06-15T15:06:40Z, in the middle of slot 1944444.
 pub(crate) const START: Timestamp = Timestamp(1_750_000_000_000);
+
+/// How long a step of a ceremony waits.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(10);
 
 /// The seeds of the identities that are no meter's.
 pub(crate) const COLLECTOR_SEED: [u8; 32] = [0xc0; 32];
@@ -102,7 +106,7 @@ pub(crate) fn floors<S: Scheme>() -> Floors {
     let given = parameters::<S>();
     Floors {
         scheme: given.scheme,
-        threshold: given.threshold,
+        threshold: ThresholdRule::All,
         min_contributors: given.min_contributors,
         max_corrupted: given.max_corrupted,
         min_slots: given.min_slots,
@@ -134,13 +138,29 @@ pub(crate) fn meter_rng(at: usize) -> Rng {
     rng(100 + at as u64)
 }
 
+/// What a collector is told of so many meters; whatever the parameters say of
+/// the threshold stays.
+pub(crate) fn collector_terms(count: usize, parameters: Parameters) -> collector::Terms {
+    collector::Terms {
+        region: region_id(),
+        threshold: match parameters.threshold {
+            Threshold::All => ThresholdRule::All,
+            Threshold::Of(holders) => ThresholdRule::Count(holders),
+        },
+        max_corrupted: Some(parameters.max_corrupted),
+        parameters,
+        epoch_windows: 4,
+        members: invited(count),
+        patience: PATIENCE,
+    }
+}
+
 pub(crate) fn new_collector<S: Kit>(
     count: usize,
     parameters: Parameters,
     now: Timestamp,
 ) -> collector::Collector<S> {
-    let (region, members) = (region_id(), invited(count));
-    let terms = collector::Terms { region, parameters, epoch_windows: 4, members };
+    let terms = collector_terms(count, parameters);
     let keys = (collector_identity(), registrar());
     collector::Collector::new(terms, keys, &Records::default(), (S::decoder(), rng(99)), now)
         .unwrap()

@@ -87,6 +87,9 @@ impl<S: Scheme> World<S> {
         let terms = collector::Terms {
             region: self.plan.region.clone(),
             parameters: self.plan.parameters.clone(),
+            threshold: self.plan.threshold(),
+            max_corrupted: Some(self.plan.parameters.max_corrupted),
+            patience: self.plan.patience,
             epoch_windows: self.plan.epoch_windows,
             members,
         };

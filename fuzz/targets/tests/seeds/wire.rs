@@ -117,22 +117,22 @@ pub(crate) fn rosters() -> Corpus {
     let body = payload(Kind::Roster);
     corpus.add("golden", &body);
     let part = |at: usize, value: Value| changed(&body, |parts| parts[at] = value.clone());
-    corpus.add("ends-off-the-grid", part(4, 1_944_454.into()));
-    corpus.add("ends-before-it-begins", part(4, 1_944_441.into()));
-    corpus.add("is-empty", part(4, 1_944_445.into()));
-    corpus.add("ends-with-time", part(4, (u64::MAX - u64::MAX % 4 - 3).into()));
+    corpus.add("ends-off-the-grid", part(6, 1_944_454.into()));
+    corpus.add("ends-before-it-begins", part(6, 1_944_441.into()));
+    corpus.add("is-empty", part(6, 1_944_445.into()));
+    corpus.add("ends-with-time", part(6, (u64::MAX - u64::MAX % 4 - 3).into()));
     let last = changed(&body, |parts| {
-        parts[3] = (u64::MAX - 4).into();
-        parts[4] = u64::MAX.into();
+        parts[5] = (u64::MAX - 4).into();
+        parts[6] = u64::MAX.into();
     });
     corpus.add("begins-with-the-last-window", last);
-    corpus.add("another-group-key", part(6, Value::Bytes(vec![0; 32])));
-    corpus.add("another-invitation", part(1, Value::Bytes(vec![1; 32])));
+    corpus.add("another-group-key", part(8, Value::Bytes(vec![0; 32])));
+    corpus.add("another-invitation", part(2, Value::Bytes(vec![1; 32])));
     corpus.add("follows-another", part(0, Value::Bytes(vec![2; 32])));
-    corpus.add("without-members", part(7, Value::Array(vec![])));
+    corpus.add("without-members", part(9, Value::Array(vec![])));
     let members = |change: fn(&mut Vec<Value>)| {
         changed(&body, |parts| {
-            let Value::Array(members) = &mut parts[7] else { panic!("no members") };
+            let Value::Array(members) = &mut parts[9] else { panic!("no members") };
             change(members);
         })
     };
@@ -141,12 +141,15 @@ pub(crate) fn rosters() -> Corpus {
     corpus.add("three-of-four-members", members(|members| drop(members.pop())));
     let parameter = |at: usize, value: Value| {
         changed(&body, |parts| {
-            let Value::Array(parameters) = &mut parts[5] else { panic!("no parameters") };
+            let Value::Array(parameters) = &mut parts[7] else { panic!("no parameters") };
             parameters[at] = value.clone();
         })
     };
     corpus.add("another-scheme", parameter(0, "plain".into()));
     corpus.add("another-threshold", parameter(1, "most".into()));
+    let three = Value::Map(vec![("of".into(), 3.into())]);
+    corpus.add("three-holders-and-no-dealings", parameter(1, three));
+    corpus.add("second-attempt", part(1, 1.into()));
     corpus.add("one-contributor", parameter(2, 1.into()));
     corpus.add("too-many-corrupted", parameter(3, 2.into()));
     corpus.add("bill-of-one-slot", parameter(4, 1.into()));
@@ -170,7 +173,7 @@ pub(crate) fn key_shares() -> Corpus {
     let (meter, mut rng) = ("meter-01".parse().unwrap(), Rng::seed_from_u64(1));
     let candidate =
         Candidate::<ElGamal>::answer(&header.region, header.epoch, &invitation, &meter, &mut rng);
-    let stored = candidate.to_stored();
+    let stored = candidate.unwrap().to_stored();
     let field = |name: &str, value: Value| {
         let Value::Map(mut fields) = ciborium::from_reader(stored.as_slice()).unwrap() else {
             panic!("no map")
@@ -192,7 +195,8 @@ pub(crate) fn key_shares() -> Corpus {
     corpus.add("name-with-a-slash", field("region", "a/b".into()));
     corpus.add("epoch-2-to-the-32", field("epoch", (1_u64 << 32).into()));
     corpus.add("last-epoch", field("epoch", u32::MAX.into()));
-    corpus.add("short-digest", field("previous", Value::Bytes(vec![0; 31])));
+    corpus.add("another-meter", field("meter", "meter-09".into()));
+    corpus.add("no-invitation", field("invitation", Value::Array(vec![])));
     corpus
 }
 

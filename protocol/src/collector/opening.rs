@@ -1,0 +1,231 @@
+//! The ceremony that opens an epoch, attempt after attempt: whoever lies or is
+//! absent is named, and the next attempt goes on without.
+
+use std::collections::BTreeMap;
+
+use aggregation::{GroupError, Scheme};
+
+use crate::envelope::{Envelope, Rejection};
+use crate::id::{Digest, Epoch, MeterId};
+use crate::keygen::{Ceremony, Conviction, Progress, Registrar, Step};
+use crate::message::{Invitation, Invited, Roster};
+use crate::output::Event;
+use crate::retry::Retry;
+use crate::slot::{Slot, Timestamp};
+use crate::topic::CollectorTopic;
+
+use super::Core;
+
+pub(super) struct Opening<S: Scheme> {
+    epoch: Epoch,
+    previous: Digest,
+    soon: bool,
+    attempt: u32,
+    /// Who is left out of this attempt, and why.
+    left_out: BTreeMap<MeterId, Conviction>,
+    ceremony: Ceremony<S>,
+    step: Step,
+    /// When this step began.
+    since: Timestamp,
+    retry: Retry,
+    /// Whether somebody misses what was passed on before.
+    is_behind: bool,
+    /// Whether too few are left for the next attempt.
+    is_stalled: bool,
+}
+
+impl<S: Scheme> Opening<S> {
+    /// Begins the first attempt, or the next one where one has begun `before`
+    /// for other terms.
+    pub(super) fn begin(
+        core: &mut Core<S>,
+        registrar: &Registrar,
+        (epoch, previous): (Epoch, Digest),
+        (soon, before): (bool, Option<Box<Self>>),
+        now: Timestamp,
+    ) -> Self {
+        let attempt = before.map_or(0, |before| before.attempt + 1);
+        let left_out = BTreeMap::new();
+        let invitation = invitation(core, (previous, attempt), &left_out);
+        let ceremony = Ceremony::open(registrar, &core.terms.region, epoch, invitation);
+        let retry = Retry::started(now, &mut core.rng);
+        let (step, is_behind, is_stalled) = (Step::Parts, false, false);
+        let mut opening = Self {
+            epoch,
+            previous,
+            soon,
+            attempt,
+            left_out,
+            ceremony,
+            step,
+            since: now,
+            retry,
+            is_behind,
+            is_stalled,
+        };
+        opening.say(core, now);
+        opening
+    }
+
+    pub(super) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Whether the epoch is to begin at the end of a window.
+    pub(super) fn is_soon(&self) -> bool {
+        self.soon
+    }
+
+    /// The roster, once nothing is missing.
+    pub(super) fn roster(
+        &self,
+        first_slot: Slot,
+        end_slot: Slot,
+    ) -> Option<Result<Roster, GroupError>> {
+        if self.is_stalled { None } else { self.ceremony.roster(first_slot, end_slot) }
+    }
+
+    /// Begins the next attempt.
+    pub(super) fn again(&mut self, core: &mut Core<S>, registrar: &Registrar, now: Timestamp) {
+        self.attempt += 1;
+        let invitation = invitation(core, (self.previous, self.attempt), &self.left_out);
+        self.ceremony = Ceremony::open(registrar, &core.terms.region, self.epoch, invitation);
+        (self.step, self.since) = (Step::Parts, now);
+        (self.is_behind, self.is_stalled) = (false, false);
+        self.retry = Retry::started(now, &mut core.rng);
+        self.say(core, now);
+    }
+
+    /// Says what the candidates need to go on: the invitation, or what is
+    /// passed on in this step.
+    pub(super) fn say(&mut self, core: &mut Core<S>, now: Timestamp) {
+        let invitation = self.ceremony.message().to_vec();
+        if self.step == Step::Parts {
+            core.publish(&CollectorTopic::Keygen, invitation, true);
+        }
+        for message in self.ceremony.passed_on(&core.identity, self.is_behind) {
+            core.publish(&CollectorTopic::Keygen, message, false);
+        }
+        self.is_behind = false;
+        let (epoch, step, missing) = (self.epoch, self.step, self.ceremony.missing().count());
+        core.event(Event::Gathering { epoch, step, missing });
+        self.retry.again(now, &mut core.rng);
+    }
+
+    pub(super) fn handle_message(
+        &mut self,
+        core: &mut Core<S>,
+        registrar: &Registrar,
+        (envelope, message): (&Envelope, &[u8]),
+        now: Timestamp,
+    ) -> Result<(), Rejection> {
+        match self.ceremony.take(envelope, message)? {
+            Progress::Taken => {}
+            Progress::Behind => self.is_behind = true,
+            Progress::Convicted(meter, conviction, evidence) => {
+                if let Some(evidence) = evidence {
+                    core.keep_evidence(self.epoch, &evidence);
+                }
+                self.go_on_without(core, registrar, vec![(meter, conviction)], now);
+                return Ok(());
+            }
+        }
+        let step = self.ceremony.step();
+        if step != self.step {
+            (self.step, self.since) = (step, now);
+            self.retry = Retry::started(now, &mut core.rng);
+            if step != Step::Complete {
+                self.say(core, now);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn handle_timeout(
+        &mut self,
+        core: &mut Core<S>,
+        registrar: &Registrar,
+        now: Timestamp,
+    ) {
+        if self.patience_ends(core) <= now {
+            self.be_patient_no_more(core, registrar, now);
+        } else if self.retry.due() <= now {
+            self.say_what_is_missing(core, now);
+        }
+    }
+
+    /// Dealings are long: they are said again only to whoever shows that it
+    /// has missed them.
+    fn say_what_is_missing(&mut self, core: &mut Core<S>, now: Timestamp) {
+        if self.step < Step::Confirmations || self.is_behind {
+            self.say(core, now);
+        } else {
+            self.retry.again(now, &mut core.rng);
+        }
+    }
+
+    pub(super) fn poll_timeout(&self, core: &Core<S>) -> Timestamp {
+        self.retry.due().min(self.patience_ends(core))
+    }
+
+    fn patience_ends(&self, core: &Core<S>) -> Timestamp {
+        self.since + core.terms.patience
+    }
+
+    fn be_patient_no_more(&mut self, core: &mut Core<S>, registrar: &Registrar, now: Timestamp) {
+        let step = self.step;
+        let absent = self.ceremony.missing().map(|meter| (meter.clone(), Conviction::Absent(step)));
+        let absent: Vec<_> = absent.collect();
+        self.since = now;
+        if self.is_stalled {
+            // Whoever was absent may be there by now.
+            self.left_out.clear();
+            self.again(core, registrar, now);
+        } else if !absent.is_empty() && self.is_enough(core, &absent) {
+            self.go_on_without(core, registrar, absent, now);
+        }
+    }
+
+    /// Begins the next attempt without these, if that leaves enough.
+    fn go_on_without(
+        &mut self,
+        core: &mut Core<S>,
+        registrar: &Registrar,
+        convicted: Vec<(MeterId, Conviction)>,
+        now: Timestamp,
+    ) {
+        self.is_stalled = !self.is_enough(core, &convicted);
+        for (meter, conviction) in convicted {
+            let epoch = self.epoch;
+            core.event(Event::LeftOut { epoch, meter: meter.clone(), conviction });
+            self.left_out.insert(meter, conviction);
+        }
+        if !self.is_stalled {
+            self.again(core, registrar, now);
+        }
+    }
+
+    /// Whether those that are left without these can open an epoch.
+    fn is_enough(&self, core: &Core<S>, without: &[(MeterId, Conviction)]) -> bool {
+        let goes = |member: &&Invited| without.iter().any(|(meter, _)| *meter == member.meter);
+        let left = members(core, &self.left_out).filter(|member| !goes(member)).count();
+        core.terms.parameters_for(left).check(left).is_ok()
+    }
+}
+
+fn members<'a, S: Scheme>(
+    core: &'a Core<S>,
+    left_out: &'a BTreeMap<MeterId, Conviction>,
+) -> impl Iterator<Item = &'a Invited> {
+    core.terms.members.iter().filter(|member| !left_out.contains_key(&member.meter))
+}
+
+fn invitation<S: Scheme>(
+    core: &Core<S>,
+    (previous, attempt): (Digest, u32),
+    left_out: &BTreeMap<MeterId, Conviction>,
+) -> Invitation {
+    let members: Vec<_> = members(core, left_out).cloned().collect();
+    let parameters = core.terms.parameters_for(members.len());
+    Invitation { previous, attempt, collector: core.identity.key(), parameters, members }
+}
