@@ -153,5 +153,6 @@ fn equality(
     statement.bind_number(b"complainant", complainant.0.into());
     statement.bind_number(b"dealer", dealer.0.into());
     statement.bind_element(b"E", key);
+    statement.bind(b"dealing", &dealing.to_bytes());
     Equality::new(statement, key, &[*dealing.dealer_key()], &[*shared])
 }

@@ -105,11 +105,13 @@ pub(super) fn on_one_polynomial(threshold: u16, key: &Element, shares: &[Element
     let mut statement = Statement::new(Purpose::Polynomial);
     statement.bind_number(b"threshold", threshold.into());
     statement.bind_element(b"Y", key);
-    shares.iter().for_each(|share| statement.bind_element(b"Y_j", share));
+    for share in shares {
+        statement.bind_element(b"Y_j", share);
+    }
     let freedom = (shares.len() + 1).saturating_sub(threshold.into());
     let word: Vec<_> = (0..freedom).map(|_| statement.challenge(b"coefficient")).collect();
-    let weights = (0..).zip(dual_factors(shares.len())).map(|(x, factor)| {
-        let x = Scalar::from(x as u64);
+    let weights = (0_u64..).zip(dual_factors(shares.len())).map(|(x, factor)| {
+        let x = Scalar::from(x);
         factor * word.iter().fold(Scalar::ZERO, |value, coefficient| value * x + coefficient)
     });
     let values = std::iter::once(key).chain(shares).map(Element::point);
