@@ -126,7 +126,7 @@ impl Scheme for ElGamal {
         complaint_context: impl Fn(Participant) -> Vec<u8>,
         rng: &mut Rng,
     ) -> Result<Secret, BTreeMap<Participant, Complaint>> {
-        complaint::receive(sharing, own, secret, dealings, complaint_context, rng)
+        complaint::receive(sharing.threshold, own, secret, dealings, complaint_context, rng)
     }
 
     fn judge(

@@ -210,7 +210,8 @@ pub trait Scheme: Sized + Send + Sync + 'static {
     ///
     /// # Errors
     /// The dealers whose share does not fit, each with a complaint that binds
-    /// what `complaint_context` gives for it.
+    /// what `complaint_context` gives for it. Nobody is named where a dealing
+    /// was not verified, or there is none.
     fn receive(
         sharing: Sharing<'_, Self::KeyPart>,
         own: Participant,

@@ -218,7 +218,7 @@ fn a_dealer_that_uses_anothers_dealer_key_has_no_proof() {
 
 /// The transcript of the proof of a dealing of participant 1, as described,
 /// and the weight of D in it.
-fn possession(ceremony: &Elections, c: [[u8; 32]; 2], d: [u8; 32]) -> (Transcript, Scalar) {
+fn possession(ceremony: &Elections, c: &[[u8; 32]], d: [u8; 32]) -> (Transcript, Scalar) {
     let mut transcript = Transcript::new(b"hushgrid/1/threshold-elgamal/dealing");
     transcript.append_message(b"context", DEALING.0);
     for (label, number) in [(&b"dealer"[..], 1), (b"threshold", 2), (b"participants", 3)] {
@@ -228,7 +228,7 @@ fn possession(ceremony: &Elections, c: [[u8; 32]; 2], d: [u8; 32]) -> (Transcrip
         transcript.append_message(b"E", &part.to_bytes()[..32]);
     }
     for one in c {
-        transcript.append_message(b"C", &one);
+        transcript.append_message(b"C", one);
     }
     transcript.append_message(b"D", &d);
     let weight = challenge(&mut transcript, b"weight");
@@ -245,7 +245,7 @@ fn challenge(transcript: &mut Transcript, label: &'static [u8]) -> Scalar {
 fn the_proof_of_a_dealing_is_as_described() {
     let ceremony = Elections::new(2, 3);
     let [c0, c1, a, z, d] = [C0, C1, A, Z, D].map(|at| field(&ceremony.dealings[1], at));
-    let (mut transcript, weight) = possession(&ceremony, [c0, c1], d);
+    let (mut transcript, weight) = possession(&ceremony, &[c0, c1], d);
     transcript.append_message(b"A", &a);
     let e = challenge(&mut transcript, b"e");
     let z = Scalar::from_canonical_bytes(z).unwrap();
@@ -259,12 +259,29 @@ fn a_dealer_that_knows_no_more_than_the_sum_of_its_secrets_has_no_proof() {
     let (sum, nonce) = (Scalar::from(5_u8), Scalar::from(7_u8));
     let d = field(&ceremony.dealings[0], D);
     let c0 = (RistrettoPoint::mul_base(&sum) - decode(d)).compress().to_bytes();
-    let (mut transcript, _) = possession(&ceremony, [c0, c0], d);
+    let (mut transcript, _) = possession(&ceremony, &[c0, c0], d);
     let a = RistrettoPoint::mul_base(&nonce).compress().to_bytes();
     transcript.append_message(b"A", &a);
     let z = (nonce + challenge(&mut transcript, b"e") * sum).to_bytes();
     let dealing = with(&ceremony.dealings[1], C0, [c0, c0, a, z, d].as_flattened()).unwrap();
     assert!(!ceremony.verifies(1, &dealing));
+}
+
+#[test]
+fn a_true_proof_for_another_number_of_commitments_is_refused() {
+    let ceremony = Elections::new(2, 3);
+    let (secret, nonce) = (Scalar::from(5_u8), Scalar::from(7_u8));
+    let [point, a] = [secret, nonce].map(|one| RistrettoPoint::mul_base(&one).compress());
+    for (count, verifies) in [(1_u16, false), (2, true), (3, false)] {
+        let commitments = vec![point.to_bytes(); count.into()];
+        let (mut transcript, weight) = possession(&ceremony, &commitments, point.to_bytes());
+        transcript.append_message(b"A", a.as_bytes());
+        let z = nonce + challenge(&mut transcript, b"e") * (secret + weight * secret);
+        let fixed = [a.to_bytes(), z.to_bytes(), point.to_bytes()];
+        let head = [&count.to_be_bytes(), commitments.as_flattened(), fixed.as_flattened()];
+        let dealing = Dealing::from_bytes(&[head.concat(), vec![0; 3 * 48]].concat()).unwrap();
+        assert_eq!(ceremony.verifies(1, &dealing), verifies, "{count}");
+    }
 }
 
 #[test]

@@ -24,7 +24,7 @@ fn theirs(contribution: &Contribution) -> Ciphertext<Ristretto> {
 }
 
 /// What we make of its C1 and C2, beside a proof that nobody looks at.
-fn ours(members: &mut Neighbours, ciphertext: Ciphertext<Ristretto>) -> Aggregate {
+fn ours(members: &mut Neighbours, ciphertext: &Ciphertext<Ristretto>) -> Aggregate {
     let any = members.contribute(0, ROUND).0.to_bytes();
     let bytes = [&ciphertext.to_bytes(), &any[64..]].concat();
     members.sum_of([&Contribution::from_bytes(&bytes).unwrap()])
@@ -41,9 +41,9 @@ fn key_set(group: &ElGamal, params: Params) -> PublicKeySet<Ristretto> {
     PublicKeySet::from_participants(params, keys.collect()).unwrap()
 }
 
-fn open(members: &mut Neighbours, quorum: &[u16], sum: Aggregate) -> Vec<u64> {
-    let accepted = members.accept_from(quorum.iter().copied(), &[sum]);
-    members.group.combine(&Table::new(12), &[(sum, WIDE)], &accepted).unwrap()
+fn open(members: &mut Neighbours, quorum: &[u16], sum: &Aggregate) -> Vec<u64> {
+    let accepted = members.accept_from(quorum.iter().copied(), &[*sum]);
+    members.group.combine(&Table::new(12), &[(*sum, WIDE)], &accepted).unwrap()
 }
 
 #[test]
@@ -60,8 +60,8 @@ fn their_ciphertext_opens_with_our_responses() {
     let mut members = Neighbours::new(3);
     let key = PublicKey::<Ristretto>::from_bytes(&members.group.group_key()).unwrap();
     let ciphertext = key.encrypt(41_u64, &mut members.rng) + key.encrypt(1_u64, &mut members.rng);
-    let sum = ours(&mut members, ciphertext);
-    assert_eq!(open(&mut members, &[0, 1, 2], sum), [42]);
+    let sum = ours(&mut members, &ciphertext);
+    assert_eq!(open(&mut members, &[0, 1, 2], &sum), [42]);
 }
 
 #[test]
@@ -123,8 +123,8 @@ fn a_group_dealt_by_them_opens_with_our_responses() {
     let (mut members, keys) = dealt_by_them(4, 6);
     members.group = named(4, &keys).unwrap();
     let sum = keys.shared_key().encrypt(1234_u64, &mut members.rng);
-    let sum = ours(&mut members, sum);
-    assert_eq!(open(&mut members, &[5, 3, 0, 2], sum), [1234]);
+    let sum = ours(&mut members, &sum);
+    assert_eq!(open(&mut members, &[5, 3, 0, 2], &sum), [1234]);
 }
 
 #[test]

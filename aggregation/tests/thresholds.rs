@@ -44,6 +44,7 @@ laws! {
     a_dealer_with_a_bad_share_is_convicted
     a_bad_share_harms_its_recipient_only
     every_bad_dealer_is_named_at_once
+    no_dealings_give_no_secret
     a_complaint_about_a_share_that_fits_convicts_nobody_else
     a_complaint_with_a_false_proof_convicts_nobody_else
     a_complaint_reused_in_another_ceremony_convicts_nobody
@@ -275,6 +276,12 @@ fn every_bad_dealer_is_named_at_once<S: Scheme>(_: &S::Decoder) {
     ceremony.dealings[2] = bend_share(&ceremony.dealings[2], 3, Participant(0)).unwrap();
     let named: Vec<_> = ceremony.receive(0).err().unwrap().into_keys().collect();
     assert_eq!(named, [1, 2].map(Participant));
+}
+
+fn no_dealings_give_no_secret<S: Scheme>(_: &S::Decoder) {
+    let mut ceremony = Ceremony::<S>::new(2, 3);
+    ceremony.dealings.clear();
+    assert!(ceremony.receive(0).err().unwrap().is_empty());
 }
 
 fn a_complaint_about_a_share_that_fits_convicts_nobody_else<S: Scheme>(_: &S::Decoder) {
