@@ -102,7 +102,7 @@ impl Scheme for Plain {
         rng: &mut Rng,
     ) -> Dealing {
         let mut commitments = vec![[0; 32]; usize::from(sharing.threshold)];
-        commitments.iter_mut().for_each(|one| rng.fill_bytes(one));
+        rng.fill_bytes(commitments.as_flattened_mut());
         Dealing::new(sharing, dealer, commitments, context)
     }
 

@@ -6,11 +6,12 @@ mod common;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
+use aggregation::plain::bend_share;
 use aggregation::{
     Canonical, CombineError, Context, Culprits, DecodeError, ElGamal, GroupError, Participant,
     Plain, Range, ResponseError, Scheme, Stored, Table,
 };
-use common::{KEYS, Members, ROUND, WIDE, for_any};
+use common::{Ceremony, KEYS, Members, ROUND, WIDE, for_any};
 
 macro_rules! laws {
     ($($law:ident)*) => {
@@ -262,6 +263,16 @@ fn public_values_survive_their_encoding<S: Scheme>(_: &S::Decoder) {
     assert_eq!(reread(&members.parts[0]), Ok(members.parts[0].clone()));
     assert_eq!(reread(&contribution), Ok(contribution));
     assert_eq!(reread(&response), Ok(response));
+    let (dealing, complaint) = bent_dealing_and_complaint::<S>();
+    assert_eq!(reread(&dealing), Ok(dealing));
+    assert_eq!(reread(&complaint), Ok(complaint));
+}
+
+fn bent_dealing_and_complaint<S: Scheme>() -> (S::Dealing, S::Complaint) {
+    let mut ceremony = Ceremony::<S>::new(2, 3);
+    let bent = bend_share(&ceremony.dealings[0], 3, Participant(1)).unwrap();
+    ceremony.dealings[0] = bent.clone();
+    (bent, ceremony.complaint(1, 0))
 }
 
 fn refuses_a_byte_more_or_less<T: Canonical>(value: &T) {
@@ -283,6 +294,9 @@ fn a_wrong_length_is_refused<S: Scheme>(_: &S::Decoder) {
     refuses_a_byte_more_or_less(&members.parts[0]);
     refuses_a_byte_more_or_less(&contribution);
     refuses_a_byte_more_or_less(&members.respond(0, &sums));
+    let (dealing, complaint) = bent_dealing_and_complaint::<S>();
+    refuses_a_byte_more_or_less(&dealing);
+    refuses_a_byte_more_or_less(&complaint);
 }
 
 fn a_secret_survives_a_restart<S: Scheme>(_: &S::Decoder) {

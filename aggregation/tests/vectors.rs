@@ -6,8 +6,9 @@ mod common;
 use std::fmt::Write as _;
 
 use aggregation::elgamal::KeyPart;
-use aggregation::{Canonical, DecodeError, ElGamal};
-use common::{Members, ROUND};
+use aggregation::plain::bend_share;
+use aggregation::{Canonical, DecodeError, ElGamal, Participant};
+use common::{Ceremony, Members, ROUND};
 use curve25519_dalek::ristretto::RistrettoPoint;
 use curve25519_dalek::scalar::Scalar;
 
@@ -137,5 +138,42 @@ fn a_response_has_these_bytes() {
     D  52ca7878287f145917d47454d5b40e66c3a1b5a42e015b662dc4dfcf4730542d
     e  ae81e3a89d6f500d867ae9be278679f7d0981bd4e1986db7c19f49f8d7d76a0f
     z  0eadd7ccd23da48d4541dae930f4658d07d9f42cb6bc4ab61e08d08cc3b1440d
+    ");
+}
+
+#[test]
+fn a_dealing_has_these_bytes() {
+    let bytes = Ceremony::<ElGamal>::new(2, 3).dealings[1].to_bytes();
+    let lengths = [("t", 2), ("C", 32), ("C", 32), ("A", 32), ("z", 32), ("D", 32)];
+    let mut rest = bytes.as_slice();
+    let mut lines = String::new();
+    for (name, length) in lengths.into_iter().chain([("s", 48); 3]) {
+        let (field, behind) = rest.split_at(length);
+        writeln!(lines, "{name:2} {}", hex::encode(field)).unwrap();
+        rest = behind;
+    }
+    assert!(rest.is_empty());
+    insta::assert_snapshot!(lines, @"
+    t  0002
+    C  acfa32fa737a8577b725635469572f9f8474ed8884510d144c8c405c1a45dd18
+    C  0205c81436028ab9f850d31787fb949d10a8b2169527ea194c77c4d1f8b72517
+    A  a8e951d61c1dc2a6b509c1e2968e0db902f6d8ce9c9afc52b3168da43f39717f
+    z  9b1ac9aaa0c853b42c6f37f56e19401ac8975cdd81995dcee3e75d881f1dbe09
+    D  ba94d87081395b3ff7e82223723cde0995b5eff9475a122486d2e8f6df3a534b
+    s  8d2882cc5d123e4648fd1023b728168ba8d30bf1b60e4bfc2f878d0fa54330d9b401a78c296bff94d18e3092b01b827e
+    s  d98acfc0d592ce7f944c3e61122ed89e76c8a76b12854f7a1980971ca2d1068d7c4dc32dbaf5488c64d67ac58fd56b9c
+    s  fae21beac5716dc32e0805ecf80733c4cd7785f279dfb2c736f51a843369cb12e12f21af2e093be363c77d931f5d65a1
+    ");
+}
+
+#[test]
+fn a_complaint_has_these_bytes() {
+    let mut ceremony = Ceremony::<ElGamal>::new(2, 3);
+    ceremony.dealings[1] = bend_share(&ceremony.dealings[1], 3, Participant(2)).unwrap();
+    let complaint = ceremony.complaint(2, 1);
+    insta::assert_snapshot!(fields(&["K", "e", "z"], &complaint), @"
+    K  645ff64dc33a972967db48281b3c912b0e09813e8d487154d1d2577ccabbe15c
+    e  27056b6c9b468322d688dedde4dc24b1608e8013ece1c3d4c434d45d58780f04
+    z  a8cda1ff121fd2bb994d94912aee5bf3a900e1c27627127e44ae7b6eeba6db00
     ");
 }

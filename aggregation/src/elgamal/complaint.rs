@@ -47,37 +47,46 @@ impl Canonical for Complaint {
 ///
 /// Errors that cancel out are none: it is the sums that the group is made of.
 pub(super) fn receive(
-    sharing: Sharing<'_, KeyPart>,
+    threshold: u16,
     own: Participant,
     secret: &Secret,
     dealings: &[(Context<'_>, &Dealing)],
     complaint_context: impl Fn(Participant) -> Vec<u8>,
     rng: &mut Rng,
 ) -> Result<Secret, BTreeMap<Participant, Complaint>> {
-    let key = Element::new(RistrettoPoint::mul_base(secret.scalar()));
-    let shares: Vec<_> = (0..)
-        .map(Participant)
-        .zip(dealings)
-        .map(|(dealer, (context, dealing))| {
-            let shared = Zeroizing::new(dealing.dealer_key().point() * secret.scalar());
-            open(dealing, (dealer, own), key.as_ref()?, *context, &shared)
-        })
-        .collect();
-    if let Some(own_secret) = fitting_sum(sharing.threshold, own, &shares, dealings) {
-        return Ok(own_secret);
+    let Some(key) = Element::new(RistrettoPoint::mul_base(secret.scalar())) else {
+        // No secret is 0: neither a drawn nor a stored one.
+        return Err(BTreeMap::new());
+    };
+    let shares = open_all(own, &key, secret, dealings);
+    if let Some(received) = fitting_sum(threshold, own, &shares, dealings) {
+        return Ok(received);
     }
-    let all = (0..).map(Participant).zip(dealings).zip(&shares);
-    let bad = all.filter(|((_, (_, dealing)), share)| {
-        share.as_ref().is_none_or(|share| !dealing.fits(own, share))
+    let bad =
+        (0..).map(Participant).zip(dealings).zip(&shares).filter(|((_, (_, one)), share)| {
+            share.as_ref().is_none_or(|share| !one.fits(own, share))
+        });
+    let complaints = bad.filter_map(|((dealer, (_, one)), _)| {
+        let context = complaint_context(dealer);
+        let complaint = Complaint::new(one, (own, dealer), &key, secret, Context(&context), rng)?;
+        Some((dealer, complaint))
     });
-    Err(bad
-        .filter_map(|((dealer, (_, dealing)), _)| {
-            let context = complaint_context(dealer);
-            let parties = (own, dealer);
-            let complaint = Complaint::new(dealing, parties, secret, Context(&context), rng)?;
-            Some((dealer, complaint))
-        })
-        .collect())
+    Err(complaints.collect())
+}
+
+/// None for a seal that does not open.
+fn open_all(
+    own: Participant,
+    key: &Element,
+    secret: &Secret,
+    dealings: &[(Context<'_>, &Dealing)],
+) -> Vec<Option<Zeroizing<Scalar>>> {
+    let dealings = (0..).map(Participant).zip(dealings);
+    let open = |(dealer, (context, dealing)): (_, &(Context<'_>, &Dealing))| {
+        let shared = Zeroizing::new(dealing.dealer_key().point() * secret.scalar());
+        open(dealing, (dealer, own), key, *context, &shared)
+    };
+    dealings.map(open).collect()
 }
 
 fn open(
@@ -91,7 +100,8 @@ fn open(
     route.open(shared, dealing.sealed(parties.1)?)
 }
 
-/// None unless all shares were opened and fit together.
+/// None unless all shares were opened and fit together, to a secret other
+/// than 0.
 fn fitting_sum(
     threshold: u16,
     own: Participant,
@@ -103,21 +113,21 @@ fn fitting_sum(
         *secret += **share.as_ref()?;
     }
     let commitments = sum(threshold, dealings.iter().map(|(_, dealing)| *dealing));
-    let fits = RistrettoPoint::mul_base(&secret) == public_share(&commitments, own);
-    fits.then_some(Secret::new(secret))
+    let public = Element::new(RistrettoPoint::mul_base(&secret))?;
+    (public.point() == public_share(&commitments, own)).then_some(Secret::new(secret))
 }
 
 impl Complaint {
     fn new(
         dealing: &Dealing,
         parties: (Participant, Participant),
+        key: &Element,
         secret: &Secret,
         context: Context<'_>,
         rng: &mut Rng,
     ) -> Option<Self> {
-        let key = Element::new(RistrettoPoint::mul_base(secret.scalar()))?;
         let shared = Element::new(dealing.dealer_key().point() * secret.scalar())?;
-        let equality = equality(dealing, parties, &key, &shared, context);
+        let equality = equality(dealing, parties, key, &shared, context);
         Some(Self { shared, proof: equality.prove(secret.scalar(), rng) })
     }
 
@@ -153,5 +163,6 @@ fn equality(
     statement.bind_number(b"complainant", complainant.0.into());
     statement.bind_number(b"dealer", dealer.0.into());
     statement.bind_element(b"E", key);
+    statement.bind(b"dealing", &dealing.to_bytes());
     Equality::new(statement, key, &[*dealing.dealer_key()], &[*shared])
 }

@@ -177,7 +177,9 @@ impl<'a> Possession<'a> {
         context: Context<'_>,
     ) -> Self {
         let mut statement = Self::statement(Purpose::Dealing, sharing, dealer, context);
-        commitments.iter().for_each(|one| statement.bind_element(b"C", one));
+        for commitment in commitments {
+            statement.bind_element(b"C", commitment);
+        }
         statement.bind_element(b"D", dealer_key);
         let weight = statement.challenge(b"weight");
         Self { statement, constant: commitments.first(), dealer_key, weight }

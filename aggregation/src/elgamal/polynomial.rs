@@ -51,7 +51,7 @@ pub(super) fn public_share(commitments: &[RistrettoPoint], of: Participant) -> R
         .fold(RistrettoPoint::identity(), |value, commitment| times(x, &value) + commitment)
 }
 
-/// Doubling and adding: the factor has at most 16 bits, mostly 8.
+/// Doubling and adding: the factor has at most 16 bits, a scalar 253.
 fn times(factor: u32, point: &RistrettoPoint) -> RistrettoPoint {
     let bits = (0..factor.checked_ilog2().map_or(0, |top| top)).rev();
     bits.fold(*point, |sum, bit| {
@@ -76,8 +76,8 @@ pub(super) fn lagrange_at_zero(quorum: &[Participant]) -> Vec<Scalar> {
     factors.iter().map(|inverse| inverse * all).collect()
 }
 
-/// Multiplies in integers for as long as they last: a product of scalars costs
-/// as much as dozens of them.
+/// Multiplies in integers for as long as they last, so that at 8 bits for each
+/// factor one in 16 costs a product of scalars.
 fn product(factors: impl Iterator<Item = i64>) -> Scalar {
     let mut negative = false;
     let (scalar, rest) = factors.fold((Scalar::ONE, 1_u128), |(scalar, rest), factor| {
@@ -102,18 +102,27 @@ fn product(factors: impl Iterator<Item = i64>) -> Scalar {
 /// that everyone comes to the same verdict. The values are public: variable
 /// time.
 pub(super) fn on_one_polynomial(threshold: u16, key: &Element, shares: &[Element]) -> bool {
+    let values = std::iter::once(key).chain(shares).map(Element::point);
+    let word = dual_word(threshold, key, shares);
+    RistrettoPoint::vartime_multiscalar_mul(word, values).is_identity()
+}
+
+/// The values at 0, ..., n of a random polynomial of degree n − t, each with
+/// its factor.
+fn dual_word(threshold: u16, key: &Element, shares: &[Element]) -> Vec<Scalar> {
     let mut statement = Statement::new(Purpose::Polynomial);
     statement.bind_number(b"threshold", threshold.into());
     statement.bind_element(b"Y", key);
-    shares.iter().for_each(|share| statement.bind_element(b"Y_j", share));
+    for share in shares {
+        statement.bind_element(b"Y_j", share);
+    }
     let freedom = (shares.len() + 1).saturating_sub(threshold.into());
-    let word: Vec<_> = (0..freedom).map(|_| statement.challenge(b"coefficient")).collect();
-    let weights = (0..).zip(dual_factors(shares.len())).map(|(x, factor)| {
-        let x = Scalar::from(x as u64);
-        factor * word.iter().fold(Scalar::ZERO, |value, coefficient| value * x + coefficient)
+    let polynomial: Vec<_> = (0..freedom).map(|_| statement.challenge(b"coefficient")).collect();
+    let word = (0_u64..).zip(dual_factors(shares.len())).map(|(x, factor)| {
+        let x = Scalar::from(x);
+        factor * polynomial.iter().fold(Scalar::ZERO, |value, coefficient| value * x + coefficient)
     });
-    let values = std::iter::once(key).chain(shares).map(Element::point);
-    RistrettoPoint::vartime_multiscalar_mul(weights.collect::<Vec<_>>(), values).is_identity()
+    word.collect()
 }
 
 /// 1 / Π (i − j) over all other j, for i and j from 0 to `last`: that is
@@ -130,4 +139,29 @@ fn dual_factors(last: usize) -> Vec<Scalar> {
     Scalar::invert_batch_alloc(&mut factors);
     let negative = |i: usize| (last - i) % 2 == 1;
     (0..).zip(factors).map(|(i, one)| if negative(i) { -one } else { one }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn elements(values: [u8; 4]) -> Vec<Element> {
+        let points = values.map(|value| RistrettoPoint::mul_base(&Scalar::from(value)));
+        points.into_iter().filter_map(Element::new).collect()
+    }
+
+    #[test]
+    fn errors_that_cancel_under_the_word_of_other_values_do_not_pass() {
+        // 3 + 2x, at 0 and at the places of three participants.
+        let values = elements([3, 5, 7, 9]);
+        assert!(on_one_polynomial(2, &values[0], &values[1..]));
+        let word = dual_word(2, &values[0], &values[1..]);
+        let mut bent = values.clone();
+        for (at, other) in [(1, 2), (2, 1)] {
+            let error = RistrettoPoint::mul_base(&word[other]);
+            let error = if at == 1 { error } else { -error };
+            bent[at] = Element::new(values[at].point() + error).unwrap();
+        }
+        assert!(!on_one_polynomial(2, &bent[0], &bent[1..]));
+    }
 }

@@ -21,7 +21,7 @@ pub struct Request {
 
 impl Request {
     pub(super) fn new(sums: &[Aggregate]) -> Self {
-        Self { sums: sums.iter().map(|sum| sum.c1).collect() }
+        Self { sums: sums.iter().map(Aggregate::c1).collect() }
     }
 
     fn elements(&self) -> Result<Vec<Element>, ResponseError> {
@@ -68,7 +68,7 @@ pub struct Accepted {
 
 impl Accepted {
     fn answers(&self, sums: &[(Aggregate, Range)]) -> bool {
-        let asked = sums.iter().map(|(sum, _)| sum.c1);
+        let asked = sums.iter().map(|(sum, _)| sum.c1());
         asked.eq(self.pairs.iter().map(|(c1, _)| *c1))
     }
 }
@@ -155,7 +155,7 @@ pub(super) fn combine(
                 None => shares.into_iter().sum(),
                 Some(factors) => RistrettoPoint::vartime_multiscalar_mul(factors, shares),
             };
-            decoder.decode(&(sum.c2 - blinding), *range).ok_or(position)
+            decoder.decode(&(sum.c2() - blinding), *range).ok_or(position)
         })
         .collect();
     let outside: Vec<_> = opened.iter().filter_map(|sum| sum.err()).collect();

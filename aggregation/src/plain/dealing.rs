@@ -130,7 +130,7 @@ pub(super) fn receive(
             (dealer, Complaint::new(&key_secret.key(), (own, dealer), Context(&context)))
         })
         .collect();
-    if !complaints.is_empty() {
+    if !complaints.is_empty() || dealings.is_empty() {
         return Err(complaints);
     }
     let shares = dealings.iter().filter_map(|(_, one)| one.shares.get(usize::from(own.0)));
