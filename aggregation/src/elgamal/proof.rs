@@ -107,21 +107,23 @@ pub(super) struct Element {
     bytes: [u8; 32],
 }
 
+/// The one encoding of the identity (RFC 9496, section 4.3.2).
+const IDENTITY: [u8; 32] = [0; 32];
+
 impl Element {
     /// None for the identity.
     pub(super) fn new(point: RistrettoPoint) -> Option<Self> {
         let bytes = point.compress().to_bytes();
-        (!point.is_identity()).then_some(Self { point, bytes })
+        (bytes != IDENTITY).then_some(Self { point, bytes })
     }
 
     /// Decodes as in RFC 9496, section 4.3.1; `name` goes into the error.
     pub(super) fn decode(bytes: &[u8; 32], name: &'static str) -> Result<Self, DecodeError> {
-        let point =
-            CompressedRistretto(*bytes).decompress().ok_or(DecodeError::NotCanonical(name))?;
-        if point.is_identity() {
+        if *bytes == IDENTITY {
             return Err(DecodeError::Identity(name));
         }
-        Ok(Self { point, bytes: *bytes })
+        let point = CompressedRistretto(*bytes).decompress();
+        Ok(Self { point: point.ok_or(DecodeError::NotCanonical(name))?, bytes: *bytes })
     }
 
     pub(super) fn point(&self) -> RistrettoPoint {
