@@ -23,8 +23,9 @@ pub struct Entry<S: Scheme> {
     pub target: Target,
     /// For a claim, the slots that it covers.
     pub slots: SlotSet,
-    /// The hidden quantities.
-    pub hidden: BTreeMap<Register, S::Contribution>,
+    /// The hidden quantities. A map's node has room for eleven values; boxed,
+    /// those that are not there take 8 bytes and not 608.
+    pub hidden: BTreeMap<Register, Box<S::Contribution>>,
     /// The message as it came.
     pub message: Vec<u8>,
 }
@@ -144,14 +145,14 @@ impl<S: Scheme> Entry<S> {
 fn decode<S: Scheme>(
     roster: &AcceptedRoster<S>,
     encoded: &BTreeMap<Register, ByteBuf>,
-) -> Result<BTreeMap<Register, S::Contribution>, EntryError> {
+) -> Result<BTreeMap<Register, Box<S::Contribution>>, EntryError> {
     if !encoded.keys().eq(&roster.parameters().registers) {
         return Err(EntryError::Registers);
     }
     let decode_one = |(register, bytes): (&Register, &ByteBuf)| {
         let hidden = S::Contribution::from_bytes(bytes);
         let error = |error| EntryError::Decode { register: *register, error };
-        Ok((*register, hidden.map_err(error)?))
+        Ok((*register, Box::new(hidden.map_err(error)?)))
     };
     encoded.iter().map(decode_one).collect()
 }
@@ -172,7 +173,7 @@ pub fn verify<S: Scheme>(
     let batch: Vec<_> = statements
         .iter()
         .zip(proofs())
-        .map(|(statement, (_, (_, hidden)))| (Context(statement), hidden))
+        .map(|(statement, (_, (_, hidden)))| (Context(statement), &**hidden))
         .collect();
     roster.scheme().verify(&batch, rng).map_err(|Culprits(at)| {
         let meters = at.iter().filter_map(|at| proofs().nth(*at));
