@@ -84,6 +84,11 @@ impl<S: Scheme> Core<S> {
         self.outputs.push_back(Output::Event(event));
     }
 
+    fn reject(&mut self, sender: Option<&Sender>, error: &EntryError) {
+        let (reason, name) = (error.to_string(), error.name());
+        self.event(Event::Rejected { sender: sender.cloned(), reason, name });
+    }
+
     fn publish(&mut self, topic: &CollectorTopic, payload: Vec<u8>, retain: bool) {
         let topic = topic::of_collector(&self.terms.region, topic);
         self.outputs.push_back(Output::Publish(Publication { topic, payload, retain }));
@@ -160,11 +165,45 @@ impl<S: Scheme> Collector<S> {
 
     /// Takes whatever came in under one of the region's subscriptions.
     pub fn handle_message(&mut self, message: &[u8], now: Timestamp) {
-        let envelope = match Envelope::parse(message) {
+        self.handle_messages(&[message], now);
+    }
+
+    /// Takes messages in their order, each as if it came alone. The proofs of
+    /// contributions that follow each other are checked in one batch.
+    pub fn handle_messages<B: AsRef<[u8]>>(&mut self, messages: &[B], now: Timestamp) {
+        let mut contributions = Vec::new();
+        for message in messages.iter().map(AsRef::as_ref) {
+            match Envelope::parse(message) {
+                Ok(envelope) if envelope.header().kind == Kind::Contribution => {
+                    contributions.push((envelope, message));
+                }
+                other => {
+                    self.take_contributions(std::mem::take(&mut contributions), now);
+                    self.take(other, message, now);
+                }
+            }
+        }
+        self.take_contributions(contributions, now);
+    }
+
+    fn take_contributions(&mut self, contributions: Vec<(Envelope, &[u8])>, now: Timestamp) {
+        match &mut self.stage {
+            Stage::Open(book) => book.handle_contributions(&mut self.core, &contributions, now),
+            Stage::Gathering(..) => {
+                for (envelope, _) in contributions {
+                    let sender = Some(&envelope.header().sender);
+                    self.core.reject(sender, &Rejection::Epoch.into());
+                }
+            }
+        }
+    }
+
+    /// Takes anything but a contribution.
+    fn take(&mut self, parsed: Result<Envelope, Rejection>, message: &[u8], now: Timestamp) {
+        let envelope = match parsed {
             Ok(envelope) => envelope,
-            Err(rejection) => return self.reject(None, rejection.to_string(), rejection.name()),
+            Err(rejection) => return self.core.reject(None, &rejection.into()),
         };
-        let sender = Some(envelope.header().sender.clone());
         let core = &mut self.core;
         let taken: Result<(), EntryError> = match (&mut self.stage, envelope.header().kind) {
             (Stage::Gathering(ceremony, _), Kind::KeyPart) => {
@@ -172,16 +211,13 @@ impl<S: Scheme> Collector<S> {
             }
             (Stage::Gathering(..), _) => Err(Rejection::Epoch.into()),
             (Stage::Open(book), Kind::KeyPart) => book.answer_key_part(core, &envelope),
-            (Stage::Open(book), Kind::Contribution) => {
-                book.handle_contribution(core, &envelope, message, now)
-            }
             (Stage::Open(book), Kind::Claim) => book.handle_claim(core, &envelope, message, now),
             (Stage::Open(book), Kind::Share) => book.handle_share(core, &envelope, now),
             (Stage::Open(book), Kind::Refusal) => book.handle_refusal(core, &envelope),
             (Stage::Open(_), _) => Err(Rejection::Kind.into()),
         };
         if let Err(error) = taken {
-            self.reject(sender, error.to_string(), error.name());
+            core.reject(Some(&envelope.header().sender), &error);
         }
         self.open_if_complete(now);
     }
@@ -230,10 +266,6 @@ impl<S: Scheme> Collector<S> {
     #[must_use]
     pub fn counters(&self) -> &BTreeMap<&'static str, u64> {
         &self.core.counters
-    }
-
-    fn reject(&mut self, sender: Option<Sender>, reason: String, name: &'static str) {
-        self.core.event(Event::Rejected { sender, reason, name });
     }
 
     fn open_if_complete(&mut self, now: Timestamp) {

@@ -2,7 +2,7 @@
 //! for a window. Holders and collector read, check and sum them with the same
 //! code, so that they never disagree on a set.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aggregation::{Canonical as _, Context, Culprits, DecodeError, Range, Rng, Scheme};
 use serde_bytes::ByteBuf;
@@ -166,20 +166,36 @@ pub fn verify<S: Scheme>(
     entries: &[Entry<S>],
     rng: &mut Rng,
 ) -> Result<(), Vec<MeterId>> {
-    let proofs =
-        || entries.iter().flat_map(|entry| entry.hidden.iter().map(move |hidden| (entry, hidden)));
+    let all: Vec<_> = entries.iter().collect();
+    check_batch(roster, &all, rng).map_err(|bad| {
+        let entries = bad.into_iter().filter_map(|at| entries.get(at));
+        entries.map(|entry| entry.meter.clone()).collect()
+    })
+}
+
+/// Checks the proofs of entries, of which one meter may have several.
+///
+/// # Errors
+/// The positions of the entries whose proofs do not verify.
+pub(crate) fn check_batch<S: Scheme>(
+    roster: &AcceptedRoster<S>,
+    entries: &[&Entry<S>],
+    rng: &mut Rng,
+) -> Result<(), BTreeSet<usize>> {
+    let proofs = || {
+        let entries = entries.iter().enumerate();
+        entries.flat_map(|(at, entry)| entry.hidden.iter().map(move |hidden| (at, *entry, hidden)))
+    };
     let statements: Vec<_> =
-        proofs().map(|(entry, (register, _))| entry.statement(roster, *register)).collect();
+        proofs().map(|(_, entry, (register, _))| entry.statement(roster, *register)).collect();
     let batch: Vec<_> = statements
         .iter()
         .zip(proofs())
-        .map(|(statement, (_, (_, hidden)))| (Context(statement), &**hidden))
+        .map(|(statement, (_, _, (_, hidden)))| (Context(statement), &**hidden))
         .collect();
-    roster.scheme().verify(&batch, rng).map_err(|Culprits(at)| {
-        let meters = at.iter().filter_map(|at| proofs().nth(*at));
-        let mut meters: Vec<_> = meters.map(|(entry, _)| entry.meter.clone()).collect();
-        meters.dedup();
-        meters
+    roster.scheme().verify(&batch, rng).map_err(|Culprits(bad)| {
+        let bad = bad.iter().filter_map(|proof| proofs().nth(*proof));
+        bad.map(|(at, ..)| at).collect()
     })
 }
 
