@@ -22,7 +22,7 @@ fn read(roster: &Roster, message: &[u8]) -> Entry<ElGamal> {
     Entry::contribution(roster, &envelope, message).unwrap()
 }
 
-/// As a holder checks a request, and as a collector may check what has come in.
+/// As a holder checks a request, and a collector what waits for it.
 fn together(region: &Region, messages: &[Vec<u8>], rng: &mut Rng) -> Vec<Sum<ElGamal>> {
     let roster = &region.roster;
     let entries: Vec<_> = messages.iter().map(|message| read(roster, message)).collect();
@@ -57,7 +57,7 @@ fn verification(criterion: &mut Criterion<CpuTime>) {
     group.bench_function("one-by-one-200", |b| {
         b.iter(|| one_by_one(&region, black_box(&messages), &mut rng));
     });
-    parts::batch_check(&mut group, 1);
+    parts::double_base(&mut group);
     group.finish();
 }
 

@@ -1,6 +1,8 @@
 //! A region's state machine on a thread of its own: its arithmetic keeps no
 //! one else waiting.
 
+use std::iter;
+use std::mem;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
@@ -20,6 +22,8 @@ use crate::config::{Config, RegionConfig};
 
 /// Messages that wait for the machine.
 const INBOX: usize = 1024;
+/// The most messages that the machine takes before it does what is due.
+const BATCH: usize = 256;
 /// The longest sleep: a clock that was set is noticed within this time.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 
@@ -84,9 +88,7 @@ impl Runner {
             self.empty_outputs()?;
             let due = self.machine.poll_timeout().map_or(LONGEST_SLEEP, clock::until);
             match inbox.recv_timeout(due.min(LONGEST_SLEEP)) {
-                Ok(Input::Connected) => self.machine.handle_connected(clock::now()),
-                Ok(Input::Disconnected) => self.machine.handle_disconnected(clock::now()),
-                Ok(Input::Message(message)) => self.machine.handle_message(&message, clock::now()),
+                Ok(first) => self.take(iter::once(first).chain(inbox.try_iter()).take(BATCH))?,
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return self.empty_outputs(),
             }
@@ -95,6 +97,27 @@ impl Runner {
                 self.machine.handle_timeout(now);
             }
         }
+    }
+
+    /// Takes what waits, the messages between two events of the link together.
+    fn take(&mut self, waiting: impl Iterator<Item = Input>) -> anyhow::Result<()> {
+        let mut messages = Vec::new();
+        for input in waiting {
+            let handle = match input {
+                Input::Message(message) => {
+                    messages.push(message);
+                    continue;
+                }
+                Input::Connected => Collector::handle_connected,
+                Input::Disconnected => Collector::handle_disconnected,
+            };
+            self.machine.handle_messages(&mem::take(&mut messages), clock::now());
+            self.empty_outputs()?;
+            handle(&mut self.machine, clock::now());
+            self.empty_outputs()?;
+        }
+        self.machine.handle_messages(&messages, clock::now());
+        Ok(())
     }
 
     fn empty_outputs(&mut self) -> anyhow::Result<()> {

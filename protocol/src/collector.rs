@@ -137,6 +137,11 @@ impl<S: Scheme> Core<S> {
         self.outputs.push_back(Output::Event(event));
     }
 
+    fn reject(&mut self, sender: Option<&Sender>, error: &EntryError) {
+        let (sender, reason) = (sender.cloned(), error.to_string());
+        self.event(Event::Rejected { sender, reason, name: error.name() });
+    }
+
     fn persist(&mut self, change: Change) {
         self.outputs.push_back(Output::Persist(change));
     }
@@ -245,11 +250,49 @@ impl<S: Scheme> Collector<S> {
 
     /// Takes whatever came in under one of the region's subscriptions.
     pub fn handle_message(&mut self, message: &[u8], now: Timestamp) {
-        let envelope = match Envelope::parse(message) {
+        self.handle_messages(&[message], now);
+    }
+
+    /// Takes messages in their order, each as if it came alone. The proofs of
+    /// contributions that follow each other are checked in one batch.
+    pub fn handle_messages<B: AsRef<[u8]>>(&mut self, messages: &[B], now: Timestamp) {
+        let mut contributions = Vec::new();
+        for message in messages.iter().map(AsRef::as_ref) {
+            match Envelope::parse(message) {
+                Ok(envelope) if envelope.header().kind == Kind::Contribution => {
+                    contributions.push((envelope, message));
+                }
+                other => {
+                    self.take_contributions(&contributions, now);
+                    contributions.clear();
+                    self.take(other, message, now);
+                }
+            }
+        }
+        self.take_contributions(&contributions, now);
+    }
+
+    fn take_contributions(&mut self, contributions: &[(Envelope, &[u8])], now: Timestamp) {
+        let epoch = |(envelope, _): &(Envelope, &[u8])| envelope.header().epoch;
+        for run in contributions.chunk_by(|a, b| epoch(a) == epoch(b)) {
+            match run.first().and_then(|first| self.books.get_mut(&epoch(first))) {
+                Some(book) => book.handle_contributions(&mut self.core, run, now),
+                None => {
+                    for (envelope, _) in run {
+                        let sender = Some(&envelope.header().sender);
+                        self.core.reject(sender, &Rejection::Epoch.into());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes anything but a contribution.
+    fn take(&mut self, parsed: Result<Envelope, Rejection>, message: &[u8], now: Timestamp) {
+        let envelope = match parsed {
             Ok(envelope) => envelope,
-            Err(rejection) => return self.reject(None, rejection.to_string(), rejection.name()),
+            Err(rejection) => return self.core.reject(None, &rejection.into()),
         };
-        let sender = Some(envelope.header().sender.clone());
         let taken = match envelope.header().kind {
             Kind::KeyPart | Kind::Dealing | Kind::Complaint | Kind::Confirmation => {
                 self.handle_candidate(&envelope, message, now)
@@ -257,7 +300,7 @@ impl<S: Scheme> Collector<S> {
             _ => self.handle_member(&envelope, message, now),
         };
         if let Err(error) = taken {
-            self.reject(sender, error.to_string(), error.name());
+            self.core.reject(Some(&envelope.header().sender), &error);
         }
     }
 
@@ -290,7 +333,6 @@ impl<S: Scheme> Collector<S> {
         let core = &mut self.core;
         let book = self.books.get_mut(&envelope.header().epoch).ok_or(Rejection::Epoch)?;
         match envelope.header().kind {
-            Kind::Contribution => book.handle_contribution(core, envelope, message, now),
             Kind::Claim => book.handle_claim(core, envelope, message, now),
             Kind::Share => book.handle_share(core, envelope, now),
             Kind::Refusal => book.handle_refusal(core, envelope),
@@ -348,10 +390,6 @@ impl<S: Scheme> Collector<S> {
     #[must_use]
     pub fn counters(&self) -> &BTreeMap<&'static str, u64> {
         &self.core.counters
-    }
-
-    fn reject(&mut self, sender: Option<Sender>, reason: String, name: &'static str) {
-        self.core.event(Event::Rejected { sender, reason, name });
     }
 
     fn latest(&self) -> Option<&AcceptedRoster<S>> {

@@ -2,7 +2,7 @@
 //! for a window. Holders and collector read, check and sum them with the same
 //! code, so that they never disagree on a set.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aggregation::{Canonical as _, Context, Culprits, DecodeError, Range, Rng, Scheme};
 use serde_bytes::ByteBuf;
@@ -23,8 +23,9 @@ pub struct Entry<S: Scheme> {
     pub target: Target,
     /// For a claim, the slots that it covers.
     pub slots: SlotSet,
-    /// The hidden quantities.
-    pub hidden: BTreeMap<Register, S::Contribution>,
+    /// The hidden quantities. A map's node has room for eleven values; boxed,
+    /// those that are not there take 8 bytes and not 608.
+    pub hidden: BTreeMap<Register, Box<S::Contribution>>,
     /// The message as it came.
     pub message: Vec<u8>,
 }
@@ -144,14 +145,14 @@ impl<S: Scheme> Entry<S> {
 fn decode<S: Scheme>(
     roster: &AcceptedRoster<S>,
     encoded: &BTreeMap<Register, ByteBuf>,
-) -> Result<BTreeMap<Register, S::Contribution>, EntryError> {
+) -> Result<BTreeMap<Register, Box<S::Contribution>>, EntryError> {
     if !encoded.keys().eq(&roster.parameters().registers) {
         return Err(EntryError::Registers);
     }
     let decode_one = |(register, bytes): (&Register, &ByteBuf)| {
         let hidden = S::Contribution::from_bytes(bytes);
         let error = |error| EntryError::Decode { register: *register, error };
-        Ok((*register, hidden.map_err(error)?))
+        Ok((*register, Box::new(hidden.map_err(error)?)))
     };
     encoded.iter().map(decode_one).collect()
 }
@@ -165,20 +166,36 @@ pub fn verify<S: Scheme>(
     entries: &[Entry<S>],
     rng: &mut Rng,
 ) -> Result<(), Vec<MeterId>> {
-    let proofs =
-        || entries.iter().flat_map(|entry| entry.hidden.iter().map(move |hidden| (entry, hidden)));
+    let all: Vec<_> = entries.iter().collect();
+    check_batch(roster, &all, rng).map_err(|bad| {
+        let entries = bad.into_iter().filter_map(|at| entries.get(at));
+        entries.map(|entry| entry.meter.clone()).collect()
+    })
+}
+
+/// Checks the proofs of entries, of which one meter may have several.
+///
+/// # Errors
+/// The positions of the entries whose proofs do not verify.
+pub(crate) fn check_batch<S: Scheme>(
+    roster: &AcceptedRoster<S>,
+    entries: &[&Entry<S>],
+    rng: &mut Rng,
+) -> Result<(), BTreeSet<usize>> {
+    let proofs = || {
+        let entries = entries.iter().enumerate();
+        entries.flat_map(|(at, entry)| entry.hidden.iter().map(move |hidden| (at, *entry, hidden)))
+    };
     let statements: Vec<_> =
-        proofs().map(|(entry, (register, _))| entry.statement(roster, *register)).collect();
+        proofs().map(|(_, entry, (register, _))| entry.statement(roster, *register)).collect();
     let batch: Vec<_> = statements
         .iter()
         .zip(proofs())
-        .map(|(statement, (_, (_, hidden)))| (Context(statement), hidden))
+        .map(|(statement, (_, _, (_, hidden)))| (Context(statement), &**hidden))
         .collect();
-    roster.scheme().verify(&batch, rng).map_err(|Culprits(at)| {
-        let meters = at.iter().filter_map(|at| proofs().nth(*at));
-        let mut meters: Vec<_> = meters.map(|(entry, _)| entry.meter.clone()).collect();
-        meters.dedup();
-        meters
+    roster.scheme().verify(&batch, rng).map_err(|Culprits(bad)| {
+        let bad = bad.iter().filter_map(|proof| proofs().nth(*proof));
+        bad.map(|(at, ..)| at).collect()
     })
 }
 

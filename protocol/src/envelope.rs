@@ -12,6 +12,7 @@ use coset::{
     RegisteredLabelWithPrivate, iana,
 };
 use serde::Serialize;
+use serde_bytes::Bytes;
 use thiserror::Error;
 
 use crate::id::{Digest, Epoch, RegionId, Sender};
@@ -162,14 +163,11 @@ impl Envelope {
         }
         let sign1 = CoseSign1::from_slice(bytes).map_err(|_| Rejection::Malformed)?;
         let header = Header::from_cose(&sign1.protected.header)?;
-        let one_encoding = CoseSign1Builder::new()
-            .protected(header.to_cose())
-            .payload(sign1.payload.clone().ok_or(Rejection::Malformed)?)
-            .signature(sign1.signature.clone())
-            .build();
-        match one_encoding.to_vec() {
-            Ok(encoding) if encoding == bytes => Ok(Self { header, sign1 }),
-            _ => Err(Rejection::NotCanonical),
+        let payload = sign1.payload.as_deref().ok_or(Rejection::Malformed)?;
+        if one_encoding(&header, payload, &sign1.signature) == bytes {
+            Ok(Self { header, sign1 })
+        } else {
+            Err(Rejection::NotCanonical)
         }
     }
 
@@ -213,6 +211,15 @@ impl Envelope {
         let body: M = ciborium::from_reader(self.payload()).map_err(|_| Rejection::Body)?;
         if encode(&body) == self.payload() { Ok(body) } else { Err(Rejection::NotCanonical) }
     }
+}
+
+/// The encoding of a message, without a copy of what is in it.
+fn one_encoding(header: &Header, payload: &[u8], signature: &[u8]) -> Vec<u8> {
+    // Encoding a value that this function built itself cannot fail.
+    let protected = header.to_cose().to_vec().unwrap_or_default();
+    let unprotected = Value::Map(Vec::new());
+    let [protected, payload, signature] = [&protected, payload, signature].map(Bytes::new);
+    encode(&(protected, unprotected, payload, signature))
 }
 
 /// Signs a message and encodes it.

@@ -8,12 +8,14 @@ use std::str::FromStr;
 
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use rand::Rng as _;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
 use aggregation::{DeviceSecret, Rng};
 
+use crate::hexadecimal;
 use crate::id::Digest;
 
 /// A party's secret signing key. It is wiped when dropped and shows nothing
@@ -44,7 +46,7 @@ impl Identity {
     /// The public key.
     #[must_use]
     pub fn key(&self) -> IdentityKey {
-        IdentityKey(self.0.verifying_key().to_bytes())
+        IdentityKey(self.0.verifying_key())
     }
 
     /// The secret that hedges this party's randomness; it says nothing about
@@ -65,10 +67,10 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// A party's public key.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct IdentityKey(#[serde(with = "crate::hexadecimal")] [u8; 32]);
+/// A party's public key: a point of Ed25519, decoded once and not for every
+/// signature.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct IdentityKey(VerifyingKey);
 
 /// Why a text is no identity key.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -79,9 +81,24 @@ impl IdentityKey {
     /// Whether `signature` is this party's on `message` (strict rule: no small
     /// order, canonical encodings only).
     pub(crate) fn signed(&self, message: &[u8], signature: &[u8]) -> bool {
-        let Ok(key) = VerifyingKey::from_bytes(&self.0) else { return false };
         let Ok(signature) = Signature::from_slice(signature) else { return false };
-        key.verify_strict(message, &signature).is_ok()
+        self.0.verify_strict(message, &signature).is_ok()
+    }
+
+    fn decode(bytes: &[u8; 32]) -> Result<Self, IdentityKeyError> {
+        VerifyingKey::from_bytes(bytes).map(Self).map_err(|_| IdentityKeyError)
+    }
+}
+
+impl Serialize for IdentityKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        hexadecimal::serialize(self.0.as_bytes(), serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for IdentityKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::decode(&hexadecimal::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }
 
@@ -90,14 +107,13 @@ impl FromStr for IdentityKey {
     fn from_str(text: &str) -> Result<Self, IdentityKeyError> {
         let mut bytes = [0; 32];
         hex::decode_to_slice(text, &mut bytes).map_err(|_| IdentityKeyError)?;
-        VerifyingKey::from_bytes(&bytes).map_err(|_| IdentityKeyError)?;
-        Ok(Self(bytes))
+        Self::decode(&bytes)
     }
 }
 
 impl fmt::Display for IdentityKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
+        f.write_str(&hex::encode(self.0.as_bytes()))
     }
 }
 
@@ -110,6 +126,7 @@ impl fmt::Debug for IdentityKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::envelope::encode;
     use rand::SeedableRng as _;
 
     #[test]
@@ -133,6 +150,23 @@ mod tests {
         signature[0] = 1;
         let mut key = [0; 32];
         key[0] = 1;
-        assert!(!IdentityKey(key).signed(b"anything", &signature));
+        assert!(!IdentityKey::decode(&key).unwrap().signed(b"anything", &signature));
+    }
+
+    #[test]
+    fn bytes_that_are_no_point_are_no_key() {
+        // x^2 = (y^2 - 1) / (d y^2 + 1) is no square for y = 2.
+        let mut bytes = [0; 32];
+        bytes[0] = 2;
+        assert_eq!(IdentityKey::decode(&bytes), Err(IdentityKeyError));
+        let message = encode(&serde_bytes::Bytes::new(&bytes));
+        assert!(ciborium::from_reader::<IdentityKey, _>(message.as_slice()).is_err());
+    }
+
+    #[test]
+    fn a_key_is_the_32_bytes_of_its_point() {
+        let key = Identity::from_seed(&[7; 32]).key();
+        assert_eq!(encode(&key), encode(&serde_bytes::Bytes::new(key.0.as_bytes())));
+        assert_eq!(ciborium::from_reader::<IdentityKey, _>(encode(&key).as_slice()).unwrap(), key);
     }
 }

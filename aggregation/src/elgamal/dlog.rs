@@ -28,6 +28,8 @@ const FIRST_BATCH: usize = 4;
 /// match by accident, so that every match is verified by a multiplication.
 pub struct Table {
     bits: u32,
+    /// 2^bits G.
+    stride: RistrettoPoint,
     /// Open addressing with linear probing, half full.
     slots: Vec<Slot>,
 }
@@ -59,7 +61,8 @@ impl Table {
     #[must_use]
     pub fn new(bits: u32) -> Self {
         let bits = bits.clamp(4, 24);
-        let mut table = Self { bits, slots: vec![Slot::EMPTY; 2 << bits] };
+        let stride = RistrettoPoint::mul_base(&Scalar::from(1_u64 << bits));
+        let mut table = Self { bits, stride, slots: vec![Slot::EMPTY; 2 << bits] };
         let mut multiples = iter::successors(Some(RistrettoPoint::identity()), |point| {
             Some(point + RISTRETTO_BASEPOINT_POINT)
         });
@@ -80,7 +83,7 @@ impl Table {
     /// the range is covered.
     #[must_use]
     pub fn decode(&self, point: &RistrettoPoint, range: Range) -> Option<u64> {
-        let mut steps = GiantSteps::new(point, range, self.bits);
+        let mut steps = GiantSteps::new(point, range, self);
         let mut size = FIRST_BATCH;
         loop {
             let (blocks, points): (Vec<_>, Vec<_>) = steps.by_ref().take(size).unzip();
@@ -144,8 +147,8 @@ struct GiantSteps {
 }
 
 impl GiantSteps {
-    fn new(point: &RistrettoPoint, range: Range, bits: u32) -> Self {
-        let stride = RistrettoPoint::mul_base(&Scalar::from(1_u64 << bits));
+    fn new(point: &RistrettoPoint, range: Range, table: &Table) -> Self {
+        let Table { bits, stride, .. } = *table;
         let first = range.forecast.min(range.bound) >> bits;
         let start = point - RistrettoPoint::mul_base(&Scalar::from(first << bits));
         Self {

@@ -1,5 +1,6 @@
 //! The rounds of an epoch: what comes in, and what is published.
 
+mod intake;
 mod schedule;
 
 use std::collections::BTreeMap;
@@ -138,18 +139,17 @@ impl<S: Scheme> Book<S> {
         self.schedule_republish(now);
     }
 
-    pub(super) fn handle_contribution(
+    /// Takes a contribution whose proofs were checked.
+    fn handle_contribution(
         &mut self,
         core: &mut Core<S>,
-        envelope: &Envelope,
-        message: &[u8],
+        entry: Entry<S>,
         now: Timestamp,
     ) -> Result<(), EntryError> {
-        let entry = Entry::contribution(&self.roster, envelope, message)?;
         let Target::Region(slot) = entry.target else { return Err(EntryError::Outside) };
         let meter = entry.meter.clone();
-        let end = self.roster.grid().end(slot);
-        let Some(admission) = self.admit(core, entry, end, now)? else {
+        let contribution = contribution_digest(&entry.message);
+        let Some(admission) = self.admit(entry) else {
             // It may have been counted before this collector started: no
             // receipt would be true.
             core.event(Event::Late { meter, slot });
@@ -164,36 +164,20 @@ impl<S: Scheme> Book<S> {
             Admission::Counted | Admission::Known => {}
         }
         let on_time = admission != Admission::Late;
-        let contribution = contribution_digest(message);
         self.receipt(core, &Receipt { meter, slot, on_time, contribution });
         self.close_slots(core, now);
         Ok(())
     }
 
-    /// Checks the proofs of an entry that is not known yet, and offers it to
-    /// its round; none if nothing is known of that round.
-    fn admit(
-        &mut self,
-        core: &mut Core<S>,
-        entry: Entry<S>,
-        earliest: Timestamp,
-        now: Timestamp,
-    ) -> Result<Option<Admission>, EntryError> {
-        if earliest > now + CLOCK_AHEAD {
-            return Err(EntryError::Outside);
-        }
-        let known = self.rounds.get(&entry.target).is_some_and(|round| round.knows(&entry));
-        if !known
-            && entry::verify(&self.roster, std::slice::from_ref(&entry), &mut core.rng).is_err()
-        {
-            return Err(EntryError::Proof);
-        }
+    /// Offers an entry whose proofs were checked to its round; none if nothing
+    /// is known of that round.
+    fn admit(&mut self, entry: Entry<S>) -> Option<Admission> {
         let target = entry.target;
         if self.is_past(target) {
-            return Ok(None);
+            return None;
         }
         let round = self.rounds.entry(target).or_insert_with(|| Round::collecting(target));
-        Ok(Some(round.admit(entry)))
+        Some(round.admit(entry))
     }
 
     /// Whether a target's round was closed before, or by a collector that ran
@@ -251,8 +235,15 @@ impl<S: Scheme> Book<S> {
             core.event(Event::ClaimRefused { meter, window, reason });
             return Ok(());
         }
-        let end = self.roster.grid().window_end(window);
-        match self.admit(core, entry, end, now)? {
+        if self.is_early(entry.target, now) {
+            return Err(EntryError::Outside);
+        }
+        if !self.knows(&entry)
+            && entry::check_batch(&self.roster, &[&entry], &mut core.rng).is_err()
+        {
+            return Err(EntryError::Proof);
+        }
+        match self.admit(entry) {
             Some(Admission::Counted | Admission::Known) => {}
             Some(Admission::Late) | None => {
                 core.event(Event::ClaimRefused { meter, window, reason: "too late" });

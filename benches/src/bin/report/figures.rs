@@ -37,8 +37,7 @@ const fn figure(
 
 const SHARE_REST: &str = "the transcript and random numbers";
 const ACCEPT_REST: &str = "the transcript";
-const COMBINE_REST: &str =
-    "the comparison of what was asked with what was answered, and a stride of the search";
+const COMBINE_REST: &str = "the comparison of what was asked with what was answered";
 
 pub(crate) const FIGURES: &[Figure] = &[
     Figure {
@@ -70,7 +69,7 @@ pub(crate) const FIGURES: &[Figure] = &[
                 part(400.0, "addition", "verification/add"),
             ],
             "message and statement in CBOR, read and written again for its one encoding, the \
-             signer's key decoded for every signature, the transcript",
+             transcript",
         )
     },
     Figure {
@@ -81,7 +80,7 @@ pub(crate) const FIGURES: &[Figure] = &[
             &[
                 part(600.0, "decoding of a point", "verification/decompress"),
                 part(200.0, "strict check of an Ed25519 signature", "verification/verify-strict"),
-                part(200.0, "multiplication of 3 points", "verification/batch-check-1"),
+                part(200.0, "multiples of two points", "verification/double-base"),
                 part(400.0, "addition", "verification/add"),
             ],
             "as in batches",
@@ -193,7 +192,7 @@ pub(crate) const FIGURES: &[Figure] = &[
                 part(64.0, "addition", "decode/add"),
                 part(16.0, "encoding of 4 points", "decode/compress-batch-4"),
             ],
-            "the stride, computed anew, and the look into the table",
+            "the look into the table",
         )
     },
     Figure {
