@@ -8,6 +8,7 @@ use tokio::runtime::Builder;
 
 use crate::config::Config;
 use crate::decode;
+use crate::epoch::EpochCommand;
 
 /// Collects encrypted readings and publishes sums, and nothing but sums.
 #[derive(Debug, Parser)]
@@ -24,6 +25,9 @@ enum Command {
     /// Prints the identity keys of collector and registrar. Draws them if
     /// there are none yet. Agents pin the registrar's.
     Id(ConfigFile),
+    /// Shows the epochs of a region, or asks for the next one.
+    #[command(subcommand)]
+    Epoch(EpochCommand),
     /// Explains messages field by field: reads the lines of
     /// `mosquitto_sub -F '%t %x'` from standard input. Signatures are not
     /// checked.
@@ -52,6 +56,7 @@ impl Cli {
         match self.command {
             Command::Run(file) => run(&file.config),
             Command::Id(file) => print_ids(&file.config),
+            Command::Epoch(command) => command.execute(&mut std::io::stdout()),
             Command::Decode { json } => {
                 decode::lines(std::io::stdin().lock(), std::io::stdout().lock(), json)
             }

@@ -221,7 +221,7 @@ fn window_slots() -> Within<2, 35_136> {
 }
 
 fn epoch_windows() -> Within<1, 1_000_000> {
-    Within::of(10_000)
+    Within::of(300)
 }
 
 fn grace() -> Within<0, 86_400> {

@@ -19,13 +19,15 @@ use protocol::output::Publication;
 use tokio::runtime::Handle;
 
 use crate::config::{Config, RegionConfig};
+use crate::epoch::Asked;
 
 /// Messages that wait for the machine.
 const INBOX: usize = 1024;
 /// The most messages that the machine takes before it does what is due.
 const BATCH: usize = 256;
-/// The longest sleep: a clock that was set is noticed within this time.
-const LONGEST_SLEEP: Duration = Duration::from_secs(10);
+/// The longest sleep: a clock that was set, and a next epoch that was asked for,
+/// are noticed within this time.
+const LONGEST_SLEEP: Duration = Duration::from_secs(2);
 
 /// What goes into a region's machine.
 pub(crate) enum Input {
@@ -58,11 +60,13 @@ impl Region {
         let (terms, kept) = (region.terms(), store.load()?);
         let machine = Collector::new(terms, keys, &kept, (decoder, rng), clock::now())
             .with_context(|| format!("region {}", region.name))?;
+        let asked = Asked::of(keystore, region.clone());
         let (inbox, received) = sync_channel(INBOX);
         let name = region.name.to_string();
         let runner = Runner {
             machine,
             store,
+            asked,
             sender,
             runtime: Handle::current(),
             journal: Journal::default(),
@@ -76,6 +80,7 @@ impl Region {
 struct Runner {
     machine: Collector<ElGamal>,
     store: Sqlite,
+    asked: Asked,
     sender: link::Sender,
     runtime: Handle,
     journal: Journal,
@@ -92,11 +97,27 @@ impl Runner {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return self.empty_outputs(),
             }
+            self.look_for_a_next_epoch()?;
             let now = clock::now();
             if self.machine.poll_timeout().is_some_and(|due| due <= now) {
                 self.machine.handle_timeout(now);
             }
         }
+    }
+
+    /// Begins the next epoch if that is asked for. What cannot be done is said
+    /// and stops nothing.
+    fn look_for_a_next_epoch(&mut self) -> anyhow::Result<()> {
+        let next = self.machine.next_number();
+        match self.asked.poll(next) {
+            Ok(None) => {}
+            Ok(Some(region)) => match self.machine.next_epoch(region.terms(), clock::now()) {
+                Ok(epoch) => tracing::info!(region = self.region, "epoch {epoch} is asked for"),
+                Err(error) => tracing::error!(region = self.region, "no epoch {next}: {error}"),
+            },
+            Err(error) => tracing::error!(region = self.region, "no epoch {next}: {error:#}"),
+        }
+        self.asked.is_open_until(next)
     }
 
     /// Takes what waits, the messages between two events of the link together.
@@ -121,7 +142,7 @@ impl Runner {
     }
 
     fn empty_outputs(&mut self) -> anyhow::Result<()> {
-        let Self { machine, store, sender, runtime, journal, region } = self;
+        let Self { machine, store, sender, runtime, journal, region, asked: _ } = self;
         // What cannot be published now is sent again by the machine itself: on
         // the next connection, or when its patience ends.
         let publish = |Publication { topic, payload, retain }| match runtime

@@ -16,6 +16,14 @@ pub fn now() -> Timestamp {
     Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// An instant for a person, as RFC 3339 says it, in UTC and whole seconds.
+#[must_use]
+pub fn utc(at: Timestamp) -> String {
+    // The last second that the format can say, for instants beyond it.
+    let seconds = (at.0 / 1_000).min(253_402_300_799);
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
+}
+
 /// How long it is until `then`; zero if it is past.
 #[must_use]
 pub fn until(then: Timestamp) -> Duration {
@@ -28,4 +36,15 @@ pub fn until(then: Timestamp) -> Duration {
 /// Where the operating system gives no randomness.
 pub fn generator() -> anyhow::Result<Rng> {
     Rng::try_from_rng(&mut SysRng).context("the operating system gives no randomness")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instant_is_said_in_utc_and_the_last_one_too() {
+        assert_eq!(utc(Timestamp(1_750_000_000_999)), "2025-06-15T15:06:40Z");
+        assert_eq!(utc(Timestamp(u64::MAX)), "9999-12-31T23:59:59Z");
+    }
 }

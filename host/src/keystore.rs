@@ -97,6 +97,20 @@ impl Keystore {
         Ok(path)
     }
 
+    /// Removes the file `name`, if there is one.
+    ///
+    /// # Errors
+    /// Where it cannot be removed.
+    pub fn remove(&self, name: &str) -> anyhow::Result<()> {
+        let path = self.dir.join(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("cannot remove {}", path.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn replace(&self, path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
         // A temporary file is its owner's alone from the start.
         let mut file = NamedTempFile::new_in(&self.dir)?;

@@ -164,31 +164,37 @@ fn check_version(connection: &Connection) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Carries out what a machine hands out, in order: changes are durable before
-/// what follows them is published.
+/// Carries out what a machine hands out in one turn: all its changes in one
+/// commit, and then, in order, what it publishes and tells. A change may be
+/// durable before what precedes it is published: whoever is interrupted in
+/// between says again what its records hold.
 ///
 /// # Errors
-/// Where a change is not certain to be durable.
+/// Where a change is not certain to be durable; nothing is published then.
 pub fn carry_out(
     mut poll_output: impl FnMut() -> Option<Output>,
     store: &mut impl Store,
     mut publish: impl FnMut(Publication),
     mut note: impl FnMut(&Event),
 ) -> anyhow::Result<()> {
-    let mut changes = Vec::new();
+    let (mut changes, mut others) = (Vec::new(), Vec::new());
     while let Some(output) = poll_output() {
         match output {
             Output::Persist(change) => changes.push(change),
-            Output::Publish(publication) => {
-                if !changes.is_empty() {
-                    store.commit(std::mem::take(&mut changes))?;
-                }
-                publish(publication);
-            }
-            Output::Event(event) => note(&event),
+            other => others.push(other),
         }
     }
-    if changes.is_empty() { Ok(()) } else { store.commit(changes) }
+    if !changes.is_empty() {
+        store.commit(changes)?;
+    }
+    for output in others {
+        match output {
+            Output::Publish(publication) => publish(publication),
+            Output::Event(event) => note(&event),
+            Output::Persist(_) => {}
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -300,12 +306,12 @@ mod tests {
     }
 
     #[test]
-    fn changes_are_durable_before_what_follows_is_published() {
+    fn changes_are_durable_in_one_commit_before_anything_is_published() {
         let persist = |slot| Output::Persist(sent(slot, 1));
-        let outputs = vec![persist(1), persist(2), publication("a"), publication("b"), persist(3)];
+        let outputs = vec![persist(1), publication("a"), publication("b"), persist(2)];
         let (done, told) = carried_out(outputs);
         assert!(done.is_ok());
-        assert_eq!(told, ["commit 2", "a", "b", "commit 1"]);
+        assert_eq!(told, ["commit 2", "a", "b"]);
     }
 
     #[test]

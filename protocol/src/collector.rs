@@ -396,7 +396,9 @@ impl<S: Scheme> Collector<S> {
         self.books.values().next_back().map(Book::roster)
     }
 
-    fn next_number(&self) -> Epoch {
+    /// The epoch that comes after the latest one.
+    #[must_use]
+    pub fn next_number(&self) -> Epoch {
         self.latest().map_or(FIRST_EPOCH, |latest| Epoch(latest.epoch().0.saturating_add(1)))
     }
 

@@ -14,13 +14,17 @@
 mod candidate;
 mod ceremony;
 
+use std::collections::BTreeMap;
+
 use aggregation::Scheme;
+use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use crate::envelope::{encode, seal};
-use crate::id::{Digest, Epoch, RegionId, Sender};
+use crate::id::{Digest, Epoch, MeterId, RegionId, Sender};
 use crate::identity::{Identity, IdentityKey};
 use crate::message::{Invitation, Roster};
+use crate::record::{Key, Records};
 
 pub use candidate::{Candidate, CeremonyError, Confirmed, StoredError};
 pub use ceremony::{Ceremony, Conviction, Progress, Step};
@@ -52,6 +56,29 @@ impl Registrar {
     #[must_use]
     pub fn sign(&self, region: &RegionId, epoch: Epoch, roster: &Roster) -> Vec<u8> {
         seal(&self.0, (region, epoch, Sender::Registrar), &Digest::NONE, roster)
+    }
+}
+
+/// How far a ceremony is, for an operator: what a collector keeps of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// The epoch that is to be opened, or was opened last.
+    pub epoch: Epoch,
+    /// The attempt, counted from 0.
+    pub attempt: u32,
+    /// What it waits for.
+    pub step: String,
+    /// Whom it waits for.
+    pub missing: Vec<MeterId>,
+    /// Who is left out of this attempt, and why.
+    pub left_out: BTreeMap<MeterId, String>,
+}
+
+impl Standing {
+    /// Reads what a collector keeps; none if it keeps nothing of a ceremony.
+    #[must_use]
+    pub fn of(records: &Records) -> Option<Self> {
+        ciborium::from_reader(records.get(&Key::ceremony())?).ok()
     }
 }
 

@@ -1,9 +1,8 @@
 //! What a machine keeps: records under keys, and the changes that make them.
 //!
 //! A machine hands out changes and never reads its disk; its owner makes them
-//! durable in order, and hands all records back at the next start. Changes
-//! that follow each other without anything between them belong together: all
-//! of them survive, or none.
+//! durable in order, and hands all records back at the next start. The changes
+//! of one turn belong together: all of them survive, or none.
 
 use std::collections::BTreeMap;
 use std::fmt;

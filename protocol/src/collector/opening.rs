@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 
 use aggregation::{GroupError, Scheme};
 
-use crate::envelope::{Envelope, Rejection};
+use crate::envelope::{Envelope, Rejection, encode};
 use crate::id::{Digest, Epoch, MeterId};
-use crate::keygen::{Ceremony, Conviction, Progress, Registrar, Step};
+use crate::keygen::{Ceremony, Conviction, Progress, Registrar, Standing, Step};
 use crate::message::{Invitation, Invited, Roster};
 use crate::output::Event;
+use crate::record::{Change, Key};
 use crate::retry::Retry;
 use crate::slot::{Slot, Timestamp};
 use crate::topic::CollectorTopic;
@@ -109,7 +110,21 @@ impl<S: Scheme> Opening<S> {
         self.is_behind = false;
         let (epoch, step, missing) = (self.epoch, self.step, self.ceremony.missing().count());
         core.event(Event::Gathering { epoch, step, missing });
+        self.keep_standing(core);
         self.retry.again(now, &mut core.rng);
+    }
+
+    /// Keeps how far the ceremony is, for the operator.
+    fn keep_standing(&self, core: &mut Core<S>) {
+        let left_out = self.left_out.iter().map(|(meter, why)| (meter.clone(), why.to_string()));
+        let standing = Standing {
+            epoch: self.epoch,
+            attempt: self.attempt,
+            step: self.step.to_string(),
+            missing: self.ceremony.missing().cloned().collect(),
+            left_out: left_out.collect(),
+        };
+        core.persist(Change::Write(Key::ceremony(), encode(&standing).into()));
     }
 
     pub(super) fn handle_message(
@@ -134,8 +149,9 @@ impl<S: Scheme> Opening<S> {
         if step != self.step {
             (self.step, self.since) = (step, now);
             self.retry = Retry::started(now, &mut core.rng);
-            if step != Step::Complete {
-                self.say(core, now);
+            match step {
+                Step::Complete => self.keep_standing(core),
+                _ => self.say(core, now),
             }
         }
         Ok(())
