@@ -33,6 +33,25 @@ advisories:
 demo:
     cargo run --release -p neighbourhood
 
+# Every attack of docs/threat-model.md that has a trial: one line each, pass or fail
+attacks *names:
+    attacks/run {{ names }}
+
+# Takes each defence out in turn: a test of its attack has to fail
+defences *names:
+    attacks/run --without {{ names }}
+
+# Mutants of the release guard, the roster and the envelope; needs cargo-mutants
+mutants:
+    cargo mutants -p protocol --file protocol/src/release.rs --file protocol/src/roster.rs --file protocol/src/envelope.rs
+
+# A hundred chaotic worlds in virtual time
+worlds:
+    cargo test --release --locked -p simulator -- --ignored
+
+# What takes too long for CI: run it by hand on an idle machine, and note its result with its commit
+nightly: attacks defences worlds mutants bench
+
 # Where benchmarks are built and what they measured is kept
 bench_dir := env("CARGO_TARGET_DIR", justfile_directory() / "target") / "bench"
 bench_cargo := "--manifest-path benches/Cargo.toml --target-dir " + quote(bench_dir) + " --locked"
