@@ -178,6 +178,7 @@ impl<S: Scheme> Collector<S> {
             (Stage::Open(book), Kind::Claim) => book.handle_claim(core, &envelope, message, now),
             (Stage::Open(book), Kind::Share) => book.handle_share(core, &envelope, now),
             (Stage::Open(book), Kind::Refusal) => book.handle_refusal(core, &envelope),
+            (Stage::Open(book), Kind::Omission) => book.handle_omission(core, &envelope),
             (Stage::Open(_), _) => Err(Rejection::Kind.into()),
         };
         if let Err(error) = taken {

@@ -14,6 +14,7 @@ use crate::envelope::{Envelope, Rejection, encode, seal};
 use crate::id::{Digest, Epoch, MeterId, RegionId, Sender};
 use crate::identity::{Identity, IdentityKey};
 use crate::message::{Invitation, KeyPart, Member, Roster};
+use crate::record::Unreadable;
 use crate::slot::Slot;
 use crate::statement::Place;
 
@@ -139,7 +140,7 @@ impl<S: Scheme> Candidate<S> {
     }
 }
 
-/// Why a file holds no key share.
+/// Why a meter cannot go on from what it kept.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum StoredError {
     /// Not what was written.
@@ -148,6 +149,9 @@ pub enum StoredError {
     /// The secret in it.
     #[error("the secret of the key share: {0}")]
     Secret(#[from] DecodeError),
+    /// Another record of the same meter.
+    #[error(transparent)]
+    Record(#[from] Unreadable),
 }
 
 /// A key share on its owner's disk.

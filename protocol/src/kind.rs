@@ -72,4 +72,6 @@ kinds! {
     Status = 11 "status",
     /// Agent to operators: how the machine is.
     State = 12 "state",
+    /// Holder to collector: a set leaves out what was receipted as on time.
+    Omission = 18 "omission",
 }

@@ -3,6 +3,7 @@
 //! Readings, messages and time go in through `handle_*`; [`Meter::poll_output`]
 //! and [`Meter::poll_timeout`] say what to do and when to call again.
 
+mod marks;
 mod membership;
 mod outbox;
 
@@ -24,8 +25,9 @@ use crate::roster::{AcceptedRoster, OwnTerms, RosterError};
 use crate::slot::{Grid, Slot, Timestamp};
 use crate::topic::{self, MeterTopic};
 
+use marks::Marks;
 use membership::Membership;
-pub(crate) use outbox::digest as contribution_digest;
+pub(crate) use outbox::{StoredSent, digest as contribution_digest};
 
 /// Energy of one slot in Wh, by register, before it becomes readings.
 pub type Quantities = BTreeMap<Register, u64>;
@@ -49,6 +51,7 @@ struct Core {
     identity: Identity,
     rng: Rng,
     started: Timestamp,
+    marks: Marks,
     outputs: VecDeque<Output>,
     counters: BTreeMap<&'static str, u64>,
 }
@@ -64,6 +67,10 @@ impl Core {
     fn reject(&mut self, sender: Option<Sender>, rejection: Rejection) {
         let (reason, name) = (rejection.to_string(), rejection.name());
         self.event(Event::Rejected { sender, reason, name });
+    }
+
+    fn persist(&mut self, change: Change) {
+        self.outputs.push_back(Output::Persist(change));
     }
 
     fn publish(&mut self, topic: MeterTopic, payload: Vec<u8>) {
@@ -88,7 +95,7 @@ impl<S: Scheme> Meter<S> {
     /// A meter that starts at `now`, with what it kept from before.
     ///
     /// # Errors
-    /// [`StoredError`] where the key share is not one that was kept.
+    /// [`StoredError`] where a record is not one that was kept.
     pub fn new(
         terms: Terms,
         identity: Identity,
@@ -97,7 +104,8 @@ impl<S: Scheme> Meter<S> {
         now: Timestamp,
     ) -> Result<Self, StoredError> {
         let (outputs, counters) = (VecDeque::new(), BTreeMap::new());
-        let core = Core { terms, identity, rng, started: now, outputs, counters };
+        let marks = Marks::restore(kept)?;
+        let core = Core { terms, identity, rng, started: now, marks, outputs, counters };
         let mut meter = Self { core, stage: Stage::Waiting };
         if let Some((_, bytes)) = kept.of(Sort::KeyShare).last() {
             let candidate = Candidate::from_stored(bytes)?;
@@ -106,6 +114,9 @@ impl<S: Scheme> Meter<S> {
         }
         if let Some((_, bytes)) = kept.of(Sort::Roster).last() {
             meter.handle_roster(bytes, now, false);
+        }
+        if let Stage::Member(membership) = &mut meter.stage {
+            membership.restore(&mut meter.core, kept, now)?;
         }
         Ok(meter)
     }
@@ -137,7 +148,9 @@ impl<S: Scheme> Meter<S> {
                 Ok(())
             }
             Kind::Receipt | Kind::Request => match &mut self.stage {
-                Stage::Member(membership) => membership.handle(&mut self.core, &envelope, now),
+                Stage::Member(membership) => {
+                    membership.handle(&mut self.core, (&envelope, message), now)
+                }
                 _ => Err(Rejection::Epoch),
             },
             _ => Err(Rejection::Kind),

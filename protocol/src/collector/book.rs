@@ -1,5 +1,6 @@
 //! The rounds of an epoch: what comes in, and what is published.
 
+mod omissions;
 mod schedule;
 
 use std::collections::BTreeMap;
