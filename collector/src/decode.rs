@@ -7,8 +7,8 @@ use std::io::{BufRead, Write};
 use anyhow::Context as _;
 use protocol::envelope::{Envelope, Message, Rejection};
 use protocol::message::{
-    Claim, Contribution, Invitation, Invited, KeyPart, Kind, Member, Outcome, Receipt, Refusal,
-    Request, Roster, Share, State, Status,
+    Claim, Contribution, Invitation, Invited, KeyPart, Kind, Member, Omission, Outcome, Receipt,
+    Refusal, Request, Roster, Share, State, Status,
 };
 use protocol::parameters::Parameters;
 use protocol::reading::Register;
@@ -84,6 +84,11 @@ fn explain(envelope: &Envelope) -> Result<Value, Rejection> {
             json!({ "window": body.window, "slots": slots, "registers": registers })
         }
         Kind::Refusal => plain::<Refusal>(envelope)?,
+        Kind::Omission => {
+            let body: Omission = envelope.peek()?;
+            let receipt: Receipt = Envelope::parse(&body.receipt)?.peek()?;
+            json!({ "slot": body.slot, "receipt": receipt, "request": body.request })
+        }
         Kind::Outcome => plain::<Outcome>(envelope)?,
         Kind::Status => plain::<Status>(envelope)?,
         Kind::State => plain::<State>(envelope)?,
