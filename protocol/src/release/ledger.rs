@@ -117,7 +117,9 @@ impl<S: Scheme> Ledger<S> {
                 record
             }
             Target::Bill(window) => {
-                entries.iter().for_each(|claim| self.claimed(roster, window, claim));
+                for claim in entries {
+                    self.claimed(roster, window, claim);
+                }
                 let claims = entries.iter().map(|claim| claim.message.clone().into()).collect();
                 let record = encode(&AnsweredBills { claims, share: share.clone() });
                 self.bills.insert((window, share.request), share);
