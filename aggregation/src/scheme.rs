@@ -158,7 +158,7 @@ pub trait Scheme: Sized + Send + Sync + 'static {
     /// One hidden number, with a proof that its contributor made it.
     type Contribution: Canonical + Clone + Debug + PartialEq + Send;
     /// What a contributor keeps of a contribution until it is claimed.
-    type Retained: Send;
+    type Retained: Stored + Send;
     /// The fold of contributions; the default is the empty sum.
     type Aggregate: Clone + Debug + Default + PartialEq + Send;
     /// What one participant is asked to do for a list of sums.

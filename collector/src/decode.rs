@@ -8,7 +8,8 @@ use anyhow::Context as _;
 use protocol::envelope::{Envelope, Message, Rejection};
 use protocol::message::{
     Claim, Complaint, Confirmation, Contribution, Dealing, Dealings, Invitation, Invited, KeyPart,
-    KeyParts, Kind, Member, Outcome, Receipt, Refusal, Request, Roster, Share, State, Status,
+    KeyParts, Kind, Member, Omission, Outcome, Receipt, Refusal, Request, Roster, Share, State,
+    Status,
 };
 use protocol::parameters::{Parameters, Threshold};
 use protocol::reading::Register;
@@ -84,6 +85,11 @@ fn explain(envelope: &Envelope) -> Result<Value, Rejection> {
             json!({ "window": body.window, "slots": slots, "registers": registers })
         }
         Kind::Refusal => plain::<Refusal>(envelope)?,
+        Kind::Omission => {
+            let body: Omission = envelope.peek()?;
+            let receipt: Receipt = Envelope::parse(&body.receipt)?.peek()?;
+            json!({ "slot": body.slot, "receipt": receipt, "request": body.request })
+        }
         Kind::Outcome => plain::<Outcome>(envelope)?,
         Kind::Status => plain::<Status>(envelope)?,
         Kind::State => plain::<State>(envelope)?,

@@ -25,7 +25,7 @@ use crate::region::database;
 
 /// What to do about epochs.
 #[derive(Debug, Subcommand)]
-pub enum EpochCommand {
+pub(crate) enum EpochCommand {
     /// Asks the running collector for the next epoch, with members and
     /// parameters as the configuration has them now. Its ceremony runs while
     /// the present epoch serves; it begins at the end of a window.
@@ -42,7 +42,7 @@ pub enum EpochCommand {
 
 /// Which regions.
 #[derive(Args, Debug)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     /// The configuration file.
     #[arg(long, default_value = "/etc/hushgrid/collector.toml")]
     config: PathBuf,
@@ -56,7 +56,7 @@ impl EpochCommand {
     ///
     /// # Errors
     /// What went wrong, for a person.
-    pub fn execute(&self, output: &mut impl Write) -> anyhow::Result<()> {
+    pub(crate) fn execute(&self, output: &mut impl Write) -> anyhow::Result<()> {
         match self {
             Self::Next(wanted) => ask(wanted, output),
             Self::Show { wanted, json } => show(wanted, *json, output),

@@ -8,8 +8,10 @@ use host::shutdown::Shutdown;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::config::Config;
+use crate::evidence::Show;
 use crate::probe::Probe;
 use crate::read::Read;
+use crate::sent::Sent;
 
 /// Reports a meter's energy, encrypted, and helps to open sums of many.
 #[derive(Debug, Parser)]
@@ -37,6 +39,22 @@ enum Command {
         #[command(flatten)]
         read: Read,
     },
+    /// Shows what this household has sent and helped to open, as far as its
+    /// deadline has not passed. Shows no reading.
+    Sent {
+        #[command(flatten)]
+        file: ConfigFile,
+        #[command(flatten)]
+        sent: Sent,
+    },
+    /// Shows what this meter holds against others: pairs of signed messages
+    /// that exclude each other.
+    Evidence {
+        #[command(flatten)]
+        file: ConfigFile,
+        #[command(flatten)]
+        show: Show,
+    },
 }
 
 /// Where the configuration is.
@@ -59,6 +77,12 @@ impl Cli {
             Command::Id(file) => print_id(&file.config),
             Command::Probe(wanted) => probe(&wanted),
             Command::Read { file, read } => show(&read, &file.config),
+            Command::Sent { file, sent } => {
+                sent.run(&Config::load(&file.config)?, &mut io::stdout())
+            }
+            Command::Evidence { file, show } => {
+                show.run(&Config::load(&file.config)?, &mut io::stdout())
+            }
         }
     }
 }
@@ -107,7 +131,14 @@ mod tests {
     #[test]
     fn every_command_can_be_called() {
         Cli::command().debug_assert();
-        for line in ["run", "id", "probe --tcp a:1 --json", "read --json --seconds 5"] {
+        for line in [
+            "run",
+            "id",
+            "probe --tcp a:1 --json",
+            "read --json --seconds 5",
+            "sent --json",
+            "evidence --json --export a",
+        ] {
             let args = ["meter-agent"].into_iter().chain(line.split(' '));
             assert!(Cli::try_parse_from(args).is_ok(), "{line}");
         }

@@ -4,8 +4,10 @@
 mod agent;
 pub mod cli;
 pub mod config;
+pub mod evidence;
 pub mod probe;
 pub mod read;
+pub mod sent;
 pub mod source;
 pub mod vitals;
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use protocol::id::{MeterId, RegionId};
+use protocol::id::RegionId;
 use protocol::message::{Outcome, Phase, Roster, Status, Subject, Target};
 use protocol::reading::Register;
 use protocol::slot::{Grid, Timestamp, Window};
@@ -81,8 +81,8 @@ pub(crate) struct Tally {
 
 impl Tally {
     /// Awaits the sums of the epoch's first `slots` slots, and the bills of
-    /// the windows that end within them: one of every meter that has readings
-    /// enough for it.
+    /// the windows that end within them: one of every meter where every meter
+    /// has all its readings.
     pub(crate) fn new(region: &RegionId, roster: &Roster, slots: u32, truth: &mut Truth) -> Self {
         let parameters = &roster.parameters;
         let grid = parameters.grid(roster.first_slot);
@@ -103,8 +103,9 @@ impl Tally {
         let meters: Vec<_> = roster.members.iter().map(|member| &member.meter).collect();
         for window in 0..u64::from(slots / parameters.window_slots.get()) {
             let window = Window(window);
-            let bills = |meter: &&&MeterId| truth.fills(meter, window, parameters.min_slots);
-            let bills = meters.iter().filter(bills).map(|meter| Subject::Meter((*meter).clone()));
+            let is_whole = meters.iter().all(|meter| truth.fills(meter, window));
+            let bills = meters.iter().filter(|_| is_whole);
+            let bills = bills.map(|meter| Subject::Meter((*meter).clone()));
             await_sums(Target::Bill(window), grid.window_end(window), bills.collect());
         }
         Self { grid, awaited, counts: Counts::default(), latencies: Vec::new() }

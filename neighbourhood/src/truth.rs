@@ -107,9 +107,8 @@ impl Truth {
         is_news.then(|| (played.meter.clone(), grid.slot_at(last)))
     }
 
-    /// Whether a meter has readings in at least `needed` slots of a window. A
-    /// capture that ends within a window owes it nothing.
-    pub(crate) fn fills(&mut self, meter: &MeterId, window: Window, needed: u16) -> bool {
+    /// Whether a meter has a reading in every slot of a window.
+    pub(crate) fn fills(&mut self, meter: &MeterId, window: Window) -> bool {
         if let Some(played) = self.played.as_mut().filter(|played| played.meter == *meter) {
             return played.covers(&self.grid, window);
         }
@@ -117,9 +116,8 @@ impl Truth {
         if self.sources.get(meter).is_some_and(Source::is_simulated) {
             return true;
         }
-        let span = self.span(self.grid.first_slot(window));
-        let found = span.filter(|slot| self.reading(meter, *slot, Register::Import).is_some());
-        found.count() >= usize::from(needed)
+        let mut span = self.span(self.grid.first_slot(window));
+        span.all(|slot| self.reading(meter, slot, Register::Import).is_some())
     }
 
     fn span(&self, first: Slot) -> impl Iterator<Item = Slot> + use<> {
@@ -182,12 +180,13 @@ mod tests {
     fn truth() -> Truth {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("homes.csv");
-        std::fs::write(&file, "slot,a,b\n0,1,2\n1,4,\n2,16,32\n3,40000,8\n").unwrap();
+        std::fs::write(&file, "slot,a,b,c\n0,1,2,0\n1,4,,0\n2,16,32,0\n3,40000,8,0\n").unwrap();
         let config = |place| {
             let home = Home::Place(place);
             SourceConfig::Csv(CsvConfig { file: file.clone(), home, unit: Unit::Wh })
         };
-        let meters = [(meter("m-1"), config(0)), (meter("m-2"), config(1))];
+        let meters =
+            [("m-1", 0), ("m-2", 1), ("m-4", 2)].map(|(name, place)| (meter(name), config(place)));
         let grid = Grid {
             slot_seconds: NonZeroU32::new(3).unwrap(),
             window_slots: NonZeroU32::new(4).unwrap(),
@@ -303,9 +302,9 @@ mod tests {
 
     #[test]
     fn a_capture_owes_a_bill_for_the_windows_that_it_covers() {
-        let fills = |seconds| played(seconds).fills(&meter("m-3"), Window(0), 2);
+        let fills = |seconds| played(seconds).fills(&meter("m-3"), Window(0));
         assert!(fills(12) && !fills(11));
-        assert!(!played(12).fills(&meter("m-3"), Window(1), 2));
+        assert!(!played(12).fills(&meter("m-3"), Window(1)));
     }
 
     #[test]
@@ -317,8 +316,7 @@ mod tests {
 
     #[test]
     fn a_window_is_filled_by_readings_alone() {
-        let fills = |name, needed| truth().fills(&meter(name), Window(0), needed);
-        assert!(fills("m-1", 3) && !fills("m-1", 4));
-        assert!(fills("m-2", 3) && !fills("m-2", 4));
+        let fills = |name| truth().fills(&meter(name), Window(0));
+        assert!(!fills("m-1") && !fills("m-2") && fills("m-4"));
     }
 }

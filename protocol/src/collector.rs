@@ -336,6 +336,7 @@ impl<S: Scheme> Collector<S> {
             Kind::Claim => book.handle_claim(core, envelope, message, now),
             Kind::Share => book.handle_share(core, envelope, now),
             Kind::Refusal => book.handle_refusal(core, envelope),
+            Kind::Omission => book.handle_omission(core, envelope),
             _ => Err(Rejection::Kind.into()),
         }
     }

@@ -82,4 +82,6 @@ kinds! {
     Complaint = 16 "complaint",
     /// Candidate to collector: which dealings it has taken its share from.
     Confirmation = 17 "confirmation",
+    /// Holder to collector: a set leaves out what was receipted as on time.
+    Omission = 18 "omission",
 }

@@ -25,7 +25,7 @@ macro_rules! bodies {
 
 bodies! {
     Invitation KeyPart Roster Contribution Receipt Request Share Claim Refusal Outcome Status State
-    KeyParts Dealing Dealings Complaint Confirmation
+    KeyParts Dealing Dealings Complaint Confirmation Omission
 }
 
 /// Who may join an epoch, under which parameters. Every key part answers one
@@ -205,6 +205,18 @@ pub struct Refusal {
     /// Digest of the request that was answered for the same target, if the
     /// reason is that there was one.
     pub answered: Option<Digest>,
+}
+
+/// A holder's complaint: a set leaves out its contribution, which was receipted
+/// as on time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Omission {
+    /// The slot.
+    pub slot: Slot,
+    /// The receipt's message, whole.
+    pub receipt: ByteBuf,
+    /// Digest of the request that lists the set.
+    pub request: Digest,
 }
 
 /// Whose sum it is.

@@ -3,6 +3,7 @@
 //! Readings, messages and time go in through `handle_*`; [`Meter::poll_output`]
 //! and [`Meter::poll_timeout`] say what to do and when to call again.
 
+mod marks;
 mod membership;
 mod outbox;
 
@@ -26,8 +27,9 @@ use crate::roster::{AcceptedRoster, OwnShare, OwnTerms, RosterError};
 use crate::slot::{Grid, Slot, Timestamp};
 use crate::topic::{self, MeterTopic};
 
+use marks::Marks;
 use membership::Membership;
-pub(crate) use outbox::digest as contribution_digest;
+pub(crate) use outbox::{StoredSent, digest as contribution_digest};
 
 /// Energy of one slot in Wh, by register, before it becomes readings.
 pub type Quantities = BTreeMap<Register, u64>;
@@ -51,6 +53,7 @@ struct Core {
     identity: Identity,
     rng: Rng,
     started: Timestamp,
+    marks: Marks,
     outputs: VecDeque<Output>,
     counters: BTreeMap<&'static str, u64>,
 }
@@ -98,7 +101,7 @@ impl<S: Scheme> Meter<S> {
     /// A meter that starts at `now`, with what it kept from before.
     ///
     /// # Errors
-    /// [`StoredError`] where a key share is not one that was kept.
+    /// [`StoredError`] where a record is not one that was kept.
     pub fn new(
         terms: Terms,
         identity: Identity,
@@ -107,7 +110,8 @@ impl<S: Scheme> Meter<S> {
         now: Timestamp,
     ) -> Result<Self, StoredError> {
         let (outputs, counters) = (VecDeque::new(), BTreeMap::new());
-        let core = Core { terms, identity, rng, started: now, outputs, counters };
+        let marks = Marks::restore(kept)?;
+        let core = Core { terms, identity, rng, started: now, marks, outputs, counters };
         let mut meter = Self { core, candidate: None, epochs: BTreeMap::new(), without: None };
         let last = kept.of(Sort::Roster).last().map(|(key, _)| key.epoch);
         for (key, roster) in kept.of(Sort::Roster) {
@@ -137,7 +141,11 @@ impl<S: Scheme> Meter<S> {
             Ok(roster) => match share {
                 Some(share) => {
                     let secret = S::Secret::from_stored(share)?;
-                    self.enter(roster, bytes.to_vec(), secret, kept, now);
+                    let epoch = roster.epoch();
+                    self.enter(roster, bytes.to_vec(), secret, now);
+                    if let Some(membership) = self.epochs.get_mut(&epoch) {
+                        membership.restore(&mut self.core, kept, now)?;
+                    }
                 }
                 None => self.stay_outside(roster),
             },
@@ -174,7 +182,7 @@ impl<S: Scheme> Meter<S> {
                 Ok(())
             }
             Kind::Receipt | Kind::Request => match self.epochs.get_mut(&header.epoch) {
-                Some(membership) => membership.handle(&mut self.core, &envelope, now),
+                Some(membership) => membership.handle(&mut self.core, (&envelope, message), now),
                 None => Err(Rejection::Epoch),
             },
             _ => Err(Rejection::Kind),
@@ -438,7 +446,7 @@ impl<S: Scheme> Meter<S> {
         self.core.persist(Change::Write(Key::roster(epoch), bytes.to_vec().into()));
         self.core.persist(Change::Erase(Key::candidate()));
         self.core.event(Event::Joined { epoch, first_slot });
-        self.enter(roster, bytes.to_vec(), secret, &Records::default(), now);
+        self.enter(roster, bytes.to_vec(), secret, now);
         Ok(())
     }
 
@@ -471,12 +479,11 @@ impl<S: Scheme> Meter<S> {
         roster: AcceptedRoster<S>,
         signed: Vec<u8>,
         secret: S::Secret,
-        kept: &Records,
         now: Timestamp,
     ) {
         let (epoch, first_slot) = (roster.epoch(), roster.body().first_slot);
         self.end_before(first_slot);
-        let membership = Membership::new(&self.core, (roster, signed), secret, kept, now);
+        let membership = Membership::new(&self.core, (roster, signed), secret, now);
         self.epochs.insert(epoch, membership);
     }
 

@@ -5,6 +5,7 @@ use std::fmt;
 
 use thiserror::Error;
 
+use crate::evidence::Accusation;
 use crate::id::{Epoch, MeterId, Sender};
 use crate::keygen::{CeremonyError, Conviction, Step};
 use crate::message::Target;
@@ -64,6 +65,25 @@ pub enum SlotError {
     Reading(Register, ReadingError),
 }
 
+/// Why a meter does not claim a window.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum Obstacle {
+    /// It answered no request for a slot.
+    #[error("this meter helped with no sum of it")]
+    Unanswered,
+    /// The set that it answered leaves members out.
+    #[error("its sum is of {counted} of {members} members")]
+    Members {
+        /// Members in the set.
+        counted: usize,
+        /// Members in the roster.
+        members: usize,
+    },
+    /// What it takes to claim a slot is not there.
+    #[error("what this meter contributed is lost")]
+    Lost,
+}
+
 /// What an operator may want to know. Never a reading, a sum or a key.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[allow(missing_docs)] // Each event's sentence stands beside it.
@@ -92,8 +112,14 @@ pub enum Event {
     Uncounted { slot: Slot },
     #[error("refused to help with {target}: {reason}")]
     Refused { target: Target, reason: Reason },
-    #[error("window {window} stays closed: {slots} of at least {needed} slots were counted")]
-    WindowClosed { window: Window, slots: u32, needed: u16 },
+    #[error("window {window} stays closed because of slot {slot}: {why}")]
+    WindowClosed { window: Window, slot: Slot, why: Obstacle },
+    #[error("this meter's contribution to slot {slot} is on time by its receipt, and left out")]
+    Omitted { slot: Slot },
+    #[error("the set of slot {slot} leaves out {meter}, whose contribution was on time")]
+    Omission { meter: MeterId, slot: Slot },
+    #[error("evidence is kept: {0}")]
+    Evidence(Accusation),
     #[error("epoch {epoch} waits for the {step} of {missing} members")]
     Gathering { epoch: Epoch, step: Step, missing: usize },
     #[error("epoch {epoch} is open from slot {first_slot} on")]
@@ -138,6 +164,9 @@ impl Event {
             Self::Uncounted { .. } => "uncounted",
             Self::Refused { .. } => "refused",
             Self::WindowClosed { .. } => "window-closed",
+            Self::Omitted { .. } => "omitted",
+            Self::Omission { .. } => "omission",
+            Self::Evidence(_) => "evidence",
             Self::Gathering { .. } => "gathering",
             Self::Opened { .. } => "opened",
             Self::TermsIgnored { .. } => "terms-ignored",

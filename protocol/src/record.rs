@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::de::DeserializeOwned;
+use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::id::{Digest, Epoch, MeterId};
@@ -166,6 +168,29 @@ impl Key {
             Target::Bill(window) => Self::at(Sort::BillRound, epoch, window.0, String::new()),
         }
     }
+}
+
+/// A record that is not what was written.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("the record {sort:?} of epoch {epoch} at {position} is malformed")]
+pub struct Unreadable {
+    /// What it holds.
+    pub sort: Sort,
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// Its slot or window.
+    pub position: u64,
+}
+
+impl From<&Key> for Unreadable {
+    fn from(key: &Key) -> Self {
+        Self { sort: key.sort, epoch: key.epoch, position: key.position }
+    }
+}
+
+/// Reads an encoded record.
+pub(crate) fn read<T: DeserializeOwned>(key: &Key, bytes: &[u8]) -> Result<T, Unreadable> {
+    ciborium::from_reader(bytes).map_err(|_| key.into())
 }
 
 /// A change of what is kept.

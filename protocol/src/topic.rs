@@ -23,14 +23,16 @@ pub enum MeterTopic {
     Claim,
     /// Why it did not help.
     Refusal,
+    /// That a set leaves out its contribution.
+    Omission,
     /// How its machine is.
     State,
 }
 
 impl MeterTopic {
     /// What the collector subscribes to.
-    const FOR_COLLECTOR: [Self; 5] =
-        [Self::Keygen, Self::Contribution, Self::Share, Self::Claim, Self::Refusal];
+    const FOR_COLLECTOR: [Self; 6] =
+        [Self::Keygen, Self::Contribution, Self::Share, Self::Claim, Self::Refusal, Self::Omission];
 
     fn as_str(self) -> &'static str {
         match self {
@@ -39,6 +41,7 @@ impl MeterTopic {
             Self::Share => "share",
             Self::Claim => "claim",
             Self::Refusal => "refusal",
+            Self::Omission => "omission",
             Self::State => "state",
         }
     }
@@ -165,6 +168,6 @@ mod tests {
     fn no_party_subscribes_to_json_views() {
         let (region, meter) = region_and_meter();
         let all = [meter_subscriptions(&region, &meter), collector_subscriptions(&region)].concat();
-        assert!(all.iter().all(|topic| !is_json(topic)) && all.len() == 9);
+        assert!(all.iter().all(|topic| !is_json(topic)) && all.len() == 10);
     }
 }

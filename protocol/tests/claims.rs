@@ -12,103 +12,16 @@ mod common;
 use std::time::Duration;
 
 use aggregation::{DecodeError, ElGamal, Plain};
-use common::region::{
-    Answer, HOLDER, IMPORT, MEMBERS, Played, Region, bill_request, region_request,
-};
-use common::{Kit, both_registers, events, meter_id, parameters, published};
+use common::billed::{ALL, Billed, WINDOW};
+use common::region::{Answer, HOLDER, IMPORT, MEMBERS, bill_request};
+use common::{both_registers, events, meter_id, parameters, published};
 use protocol::entry::EntryError;
-use protocol::envelope::{Envelope, Rejection};
+use protocol::envelope::Rejection;
 use protocol::message::Claim;
-use protocol::output::{Event, Output};
-use protocol::parameters::Parameters;
+use protocol::output::{Event, Obstacle};
 use protocol::reading::Register;
 use protocol::release::Reason;
 use protocol::slot::Window;
-
-const WINDOW: Window = Window(0);
-const ALL: [u32; 4] = [0, 1, 2, 3];
-
-/// A street whose first window has ended, and what each member but the holder
-/// contributed there, by member and position.
-struct Billed<S: Kit> {
-    street: Region<S>,
-    played: Vec<Vec<Played<S>>>,
-    /// What the collector asks about each slot.
-    requests: Vec<Vec<u8>>,
-    /// What the holder published last.
-    said: Vec<Output>,
-}
-
-impl<S: Kit> Billed<S> {
-    /// `absent` members are left out of the set of a position.
-    fn new(parameters: Parameters, absent: &[(usize, u32)]) -> Self {
-        Self::answered(parameters, absent, &ALL)
-    }
-
-    /// The holder is asked about the slots at `positions` alone.
-    fn answered(parameters: Parameters, absent: &[(usize, u32)], positions: &[u32]) -> Self {
-        let street = Region::<S>::open_with(MEMBERS, parameters);
-        let played = (0..MEMBERS).map(|_| Vec::new()).collect();
-        let mut billed = Self { street, played, said: Vec::new(), requests: Vec::new() };
-        for position in ALL {
-            let slot = billed.street.end_slot(position.into());
-            let mut listed = vec![billed.street.contribution(HOLDER, slot, 1)];
-            for one in billed.street.play_all(slot, 1..MEMBERS) {
-                listed.push(one.message.clone());
-                billed.played[listed.len() - 1].push(one);
-            }
-            let in_set = |at: &usize| !absent.contains(&(*at, position));
-            let listed: Vec<_> = (0..MEMBERS).filter(in_set).map(|at| listed[at].clone()).collect();
-            let request = billed.street.by_collector(&region_request(slot, &listed));
-            billed.requests.push(request);
-            if positions.contains(&position) {
-                billed.hear(position);
-            }
-        }
-        billed
-    }
-
-    /// Asks the holder about the slot at a position.
-    fn hear(&mut self, position: u32) {
-        self.said = self.street.tell(HOLDER, &self.requests[position as usize]);
-        assert_eq!(published(&self.said, "/share").len(), 1);
-    }
-
-    /// Lets the time pass in which the holder waits for requests.
-    fn wait_for_claims(&mut self) {
-        let closes = self.street.roster.slot_closes(self.street.slot(3));
-        self.street.now = closes + Duration::from_mins(30);
-        self.street.meters[HOLDER].handle_timeout(self.street.now);
-        self.said = self.street.drain(HOLDER);
-    }
-
-    fn honest() -> Self {
-        Self::new(parameters::<S>(), &[])
-    }
-
-    /// A member's claim to the sum of its slots at `summed`, said to cover
-    /// those at `covered`.
-    fn claim(&mut self, at: usize, covered: &[u32], summed: &[u32]) -> Claim {
-        let played: Vec<_> =
-            summed.iter().map(|position| &self.played[at][*position as usize]).collect();
-        self.street.claim((at, WINDOW), covered, &played)
-    }
-
-    fn signed_claim(&mut self, at: usize, covered: &[u32], summed: &[u32]) -> Vec<u8> {
-        let claim = self.claim(at, covered, summed);
-        self.street.by_meter(at, &claim)
-    }
-
-    fn ask(&mut self, claims: &[Vec<u8>]) -> Answer {
-        self.street.ask(HOLDER, &bill_request(WINDOW, claims))
-    }
-
-    /// The answer to a single claim that a member signs.
-    fn ask_one(&mut self, at: usize, claim: &Claim) -> Answer {
-        let message = self.street.by_meter(at, claim);
-        self.ask(&[message])
-    }
-}
 
 fn refused(reason: Reason) -> Answer {
     Answer::Refused(reason)
@@ -160,13 +73,27 @@ fn a_holder_refuses_a_bill_of_too_few_slots() {
 }
 
 #[test]
-fn a_holder_refuses_slots_in_which_the_owner_was_not_counted() {
-    let mut billed = Billed::<Plain>::new(parameters::<Plain>(), &[(1, 2)]);
-    let differs = refused(Reason::ClaimedSlots(meter_id(1)));
-    let claim = billed.claim(1, &ALL, &ALL);
-    assert_eq!(billed.ask_one(1, &claim), differs);
-    let claim = billed.claim(1, &[0, 1, 3], &[0, 1, 3]);
-    assert_eq!(billed.ask_one(1, &claim).name(), "share");
+fn a_holder_refuses_the_bills_of_a_window_with_anyone_uncounted() {
+    for absent in 0..MEMBERS {
+        let mut billed = Billed::<Plain>::new(parameters::<Plain>(), &[(absent, 2)]);
+        let uncounted = refused(Reason::Uncounted(billed.street.slot(2)));
+        for owner in 1..MEMBERS {
+            for slots in [&ALL[..], &[0, 1, 3]] {
+                let claim = billed.claim(owner, slots, slots);
+                assert_eq!(billed.ask_one(owner, &claim), uncounted);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_holder_refuses_the_bills_of_a_window_with_a_slot_that_it_never_answered() {
+    let mut billed = Billed::<Plain>::answered(parameters::<Plain>(), &[], &[0, 1, 3]);
+    let claims: Vec<_> = (1..MEMBERS).map(|at| billed.signed_claim(at, &ALL, &ALL)).collect();
+    let uncounted = refused(Reason::Uncounted(billed.street.slot(2)));
+    assert_eq!(billed.ask(&claims), uncounted);
+    billed.hear(2);
+    assert_eq!(billed.ask(&claims).name(), "share");
 }
 
 #[test]
@@ -207,7 +134,10 @@ fn a_holder_refuses_a_claim_that_was_signed_by_another_member() {
 fn a_holder_refuses_a_claim_that_is_replayed_for_another_window() {
     let mut billed = Billed::<ElGamal>::honest();
     let claim = billed.claim(1, &ALL, &ALL);
-    billed.street.end_slot(7);
+    for position in 4..8 {
+        billed.end_slot(position, &[]);
+        billed.hear(position);
+    }
     let next = Window(1);
     let signed = billed.street.by_meter(1, &claim);
     let answer = billed.street.ask(HOLDER, &bill_request(next, &[signed]));
@@ -311,56 +241,51 @@ fn a_holder_refuses_a_bill_past_its_deadline() {
     assert_eq!(billed.ask(&[claim]), refused(Reason::PastDeadline));
 }
 
-/// The one claim among what a meter published.
-fn claimed<S: Kit>(billed: &Billed<S>) -> Claim {
-    let [message] = &published(&billed.said, "/claim")[..] else { panic!("no one claim") };
-    let (owner, claim) =
-        billed.street.roster.open_from_member(&Envelope::parse(message).unwrap()).unwrap();
-    assert_eq!(owner, meter_id(HOLDER));
-    claim
-}
-
 #[test]
-fn an_owner_claims_the_slots_in_which_it_was_counted() {
-    let claim = claimed(&Billed::<ElGamal>::honest());
+fn an_owner_claims_the_whole_of_a_window() {
+    let claim = Billed::<ElGamal>::honest().claimed();
     assert_eq!((claim.window, claim.slots), (WINDOW, ALL.into_iter().collect()));
-    let claim = claimed(&Billed::<ElGamal>::new(parameters::<ElGamal>(), &[(HOLDER, 2)]));
-    assert_eq!(claim.slots, [0, 1, 3].into_iter().collect());
 }
 
 #[test]
-fn an_owner_claims_again_when_a_further_slot_is_counted() {
+fn an_owner_claims_no_window_with_anyone_uncounted_and_says_so() {
+    for absent in [HOLDER, 3] {
+        let mut billed = Billed::<Plain>::new(parameters::<Plain>(), &[(absent, 1)]);
+        assert!(published(&billed.said, "/claim").is_empty());
+        billed.wait_for_claims();
+        assert!(published(&billed.said, "/claim").is_empty());
+        let why = Obstacle::Members { counted: MEMBERS - 1, members: MEMBERS };
+        let closed = Event::WindowClosed { window: WINDOW, slot: billed.street.slot(1), why };
+        assert_eq!(events(&billed.said), [closed]);
+    }
+}
+
+#[test]
+fn an_owner_claims_a_window_as_soon_as_its_last_slot_is_opened() {
     let mut billed = Billed::<ElGamal>::answered(parameters::<ElGamal>(), &[], &[0, 1, 3]);
     billed.wait_for_claims();
-    assert_eq!(claimed(&billed).slots, [0, 1, 3].into_iter().collect());
+    assert!(published(&billed.said, "/claim").is_empty());
+    let (slot, why) = (billed.street.slot(2), Obstacle::Unanswered);
+    assert_eq!(events(&billed.said), [Event::WindowClosed { window: WINDOW, slot, why }]);
     billed.hear(2);
-    let claim = claimed(&billed);
+    let claim = billed.claimed();
     assert_eq!((claim.window, claim.slots), (WINDOW, ALL.into_iter().collect()));
     // Its sum is that of all four slots.
     let signed = published(&billed.said, "/claim");
     assert_eq!(billed.ask(&signed).name(), "share");
-    billed.street.meters[HOLDER].handle_connected(billed.street.now);
-    let after = billed.street.drain(HOLDER);
-    assert!(published(&after, "/claim").is_empty());
 }
 
 #[test]
-fn an_owner_that_was_asked_about_its_claim_makes_no_other() {
-    let mut billed = Billed::<Plain>::answered(parameters::<Plain>(), &[], &[0, 1, 3]);
-    billed.wait_for_claims();
+fn an_owner_claims_a_window_once() {
+    let mut billed = Billed::<Plain>::honest();
     let signed = published(&billed.said, "/claim");
+    for position in ALL {
+        billed.hear(position);
+        assert!(published(&billed.said, "/claim").is_empty());
+    }
     assert_eq!(billed.ask(&signed).name(), "share");
-    billed.hear(2);
+    billed.hear(3);
     assert!(published(&billed.said, "/claim").is_empty());
-}
-
-#[test]
-fn an_owner_claims_no_window_of_too_few_slots() {
-    let absent = [(HOLDER, 0), (HOLDER, 2)];
-    let billed = Billed::<Plain>::new(parameters::<Plain>(), &absent);
-    assert!(published(&billed.said, "/claim").is_empty());
-    let closed = Event::WindowClosed { window: WINDOW, slots: 2, needed: 3 };
-    assert!(events(&billed.said).contains(&closed));
 }
 
 #[test]

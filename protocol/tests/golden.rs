@@ -31,7 +31,8 @@ use protocol::identity::Identity;
 use protocol::keygen;
 use protocol::message::{
     Claim, Complaint, Confirmation, Contribution, Dealing, Dealings, KeyPart, KeyParts, Kind,
-    Member, Outcome, Phase, Receipt, Refusal, Roster, Share, State, Status, Subject, Target,
+    Member, Omission, Outcome, Phase, Receipt, Refusal, Roster, Share, State, Status, Subject,
+    Target,
 };
 use protocol::roster::AcceptedRoster;
 use protocol::slot::Window;
@@ -353,6 +354,24 @@ fn a_refusal_is_written_as_before() {
 }
 
 #[test]
+fn an_omission_is_written_as_before() {
+    let street = Street::new();
+    let receipt = Receipt {
+        meter: meter_id(0),
+        slot: first_slot(),
+        on_time: true,
+        contribution: Digest::of("contribution", b"golden"),
+    };
+    let body = Omission {
+        slot: first_slot(),
+        receipt: street.by_collector(&receipt).into(),
+        request: Digest::of("request", b"golden"),
+    };
+    let message = street.by_meter(&body);
+    check(&message, (&meter_identity(0), street.roster.digest()), &body, &[]);
+}
+
+#[test]
 fn a_result_is_written_as_before() {
     let street = Street::new();
     let body = Outcome {
@@ -411,7 +430,7 @@ fn every_kind_has_a_golden_message() {
     let files = std::fs::read_dir(directory).unwrap();
     assert_eq!(files.count(), Kind::ALL.len());
     let numbers: Vec<_> = Kind::ALL.iter().map(|kind| u8::from(*kind)).collect();
-    assert_eq!(numbers, (1..=17).collect::<Vec<_>>());
+    assert_eq!(numbers, (1..=18).collect::<Vec<_>>());
 }
 
 #[test]

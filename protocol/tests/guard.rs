@@ -15,12 +15,15 @@ use std::time::Duration;
 use aggregation::{Canonical as _, Context, DecodeError, ElGamal, Plain, Scheme as _, Stored as _};
 use common::bent::AnyContribution;
 use common::region::{Answer, HOLDER, IMPORT, MEMBERS, Region, ended, messages, region_request};
-use common::{meter_id, meter_identity, region_id, rng};
+use common::{events, meter_id, meter_identity, region_id, rng};
 use curve25519_dalek::ristretto::CompressedRistretto;
 use protocol::entry::EntryError;
 use protocol::envelope::{Envelope, Rejection, encode, seal};
+use protocol::evidence::{About, Evidence};
 use protocol::id::{Digest, Epoch, RegionId, Sender};
 use protocol::message::{Contribution, Refusal};
+use protocol::output::Event;
+use protocol::record::Sort;
 use protocol::release::{self, Reason};
 use protocol::slot::Slot;
 use serde_bytes::ByteBuf;
@@ -279,6 +282,40 @@ fn a_refusal_names_the_set_that_was_answered() {
     let request = release::digest(&second);
     assert_eq!(from, meter_id(HOLDER));
     assert_eq!(body, Refusal { request, reason: "answered".to_owned(), answered });
+}
+
+#[test]
+fn a_second_set_for_a_slot_is_evidence_against_the_collector_once() {
+    let (mut street, slot, listed) = ended::<ElGamal>();
+    street.ask_region(HOLDER, slot, &listed);
+    let accused = |street: &mut Street, leave_out: usize| {
+        let mut other = listed.clone();
+        other.remove(leave_out);
+        let second = street.by_collector(&region_request(slot, &other));
+        let said = events(&street.tell(HOLDER, &second));
+        said.into_iter().find_map(|event| match event {
+            Event::Evidence(accusation) => Some(accusation),
+            _ => None,
+        })
+    };
+    let accusation = accused(&mut street, 1).unwrap();
+    assert_eq!((accusation.party, accusation.about), (Sender::Collector, About::Sets(slot)));
+    assert_eq!(accused(&mut street, 2), None);
+    let kept: Vec<_> = street.disks[HOLDER].of(Sort::Evidence).collect();
+    let [(_, bytes)] = kept[..] else { panic!("no one evidence") };
+    let evidence: Evidence = ciborium::from_reader(bytes).unwrap();
+    assert_eq!(evidence.key, common::collector_identity().key());
+    assert_eq!(evidence.check().unwrap().about, About::Sets(slot));
+}
+
+#[test]
+fn what_another_signed_is_no_evidence() {
+    let (mut street, slot, listed) = ended::<Plain>();
+    street.ask_region(HOLDER, slot, &listed);
+    let second = street.by_meter(1, &region_request(slot, &listed[1..]));
+    street.tell(HOLDER, &second);
+    street.ask_region(HOLDER, slot, &listed);
+    assert_eq!(street.disks[HOLDER].of(Sort::Evidence).count(), 0);
 }
 
 #[test]

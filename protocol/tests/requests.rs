@@ -28,14 +28,34 @@ type PlainStreet = Region<Plain>;
 #[test]
 fn a_holder_refuses_a_slot_that_ended_before_it_started() {
     let (mut street, slot, listed) = ended::<Plain>();
-    assert_eq!(street.ask_region(HOLDER, slot, &listed).name(), "share");
-    // Started again, it does not know any more what it answered.
     street.restart(HOLDER);
+    // Started in the very instant in which the slot ended.
     let refused = Answer::Refused(Reason::BeforeStart);
     assert_eq!(street.ask_region(HOLDER, slot, &listed), refused);
     let next = street.end_slot(1);
     let listed = messages(&street.play_all(next, 1..MEMBERS));
     assert_eq!(street.ask_region(HOLDER, next, &listed).name(), "share");
+}
+
+#[test]
+fn a_restarted_holder_gives_its_answer_again_and_no_other() {
+    let (mut street, slot, listed) = ended::<ElGamal>();
+    let first = street.ask_region(HOLDER, slot, &listed);
+    street.restart(HOLDER);
+    let answered = protocol::release::digest(&region_request(slot, &listed));
+    let refused = Answer::Refused(Reason::Answered(answered));
+    assert_eq!(street.ask_region(HOLDER, slot, &listed[1..]), refused);
+    assert_eq!(street.ask_region(HOLDER, slot, &listed), first);
+}
+
+#[test]
+fn an_answered_slot_past_its_deadline_gets_no_answer_again() {
+    let (mut street, slot, listed) = ended::<Plain>();
+    assert_eq!(street.ask_region(HOLDER, slot, &listed).name(), "share");
+    let deadline = street.roster.slot_closes(slot) + Duration::from_hours(2);
+    street.now = deadline + Duration::from_millis(1);
+    let refused = Answer::Refused(Reason::PastDeadline);
+    assert_eq!(street.ask_region(HOLDER, slot, &listed), refused);
 }
 
 #[test]

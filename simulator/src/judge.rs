@@ -43,6 +43,8 @@ pub enum Violation {
     Span(Slot),
     #[error("the bill of {meter} covers slot {slot}, whose result does not count it")]
     Disagreement { meter: MeterId, slot: Slot },
+    #[error("the bill of {meter} covers slot {slot}, whose result does not count everybody")]
+    NotWhole { meter: MeterId, slot: Slot },
     #[error("{holder} helped to open two sets of slot {slot}")]
     TwoSets { holder: MeterId, slot: Slot },
     #[error("{meter} encrypted slot {slot} twice")]
@@ -177,15 +179,6 @@ impl<S: Scheme> Judge<S> {
         }
     }
 
-    /// A meter that stops does not know any more what it encrypted while its
-    /// clock was ahead of the time.
-    pub(crate) fn forget_early(&mut self, party: Party, now: Timestamp) {
-        let (Some(roster), Party::Meter(number)) = (&self.roster, party) else { return };
-        let stopped = self.ids.get(usize::from(number));
-        let grid = roster.grid();
-        self.encrypted.retain(|(meter, slot), _| Some(meter) != stopped || grid.end(*slot) <= now);
-    }
-
     fn see_contribution(&mut self, meter: MeterId, body: &Contribution) -> Result<(), Violation> {
         let slot = body.slot;
         let known = self.encrypted.entry((meter.clone(), slot)).or_insert_with(|| body.clone());
@@ -287,7 +280,7 @@ impl<S: Scheme> Judge<S> {
         Some(covered.collect())
     }
 
-    /// A bill covers no slot whose own result does not count the meter.
+    /// A bill covers no slot whose own result does not count every meter.
     fn check_agreement(&self, new: &Outcome) -> Result<(), Violation> {
         let known = self.said.values();
         let all: Vec<_> = known.filter(|known| known.register == new.register).collect();
@@ -306,6 +299,9 @@ impl<S: Scheme> Judge<S> {
         match &bill.subject {
             Subject::Meter(meter) if covered && !region.contributors.contains(meter) => {
                 Err(Violation::Disagreement { meter: meter.clone(), slot })
+            }
+            Subject::Meter(meter) if covered && !region.uncounted.is_empty() => {
+                Err(Violation::NotWhole { meter: meter.clone(), slot })
             }
             _ => Ok(()),
         }
@@ -336,8 +332,8 @@ mod tests {
         let plan = Plan::small::<Plain>(1, "north".parse().unwrap());
         let mut world = World::new(plan, Truth::powers(15), Arc::new(())).unwrap();
         let grid = world.open().unwrap();
-        world.silence(3, grid.origin.plus(2));
-        world.run_until(grid.end(grid.origin.plus(10))).unwrap();
+        world.silence(3, grid.origin.plus(12));
+        world.run_until(grid.end(grid.origin.plus(13))).unwrap();
         let of = |slot: u64, is_region: bool| {
             let mut found = world.judge.results.values().map(|published| &published.outcome);
             let sort = |outcome: &&Outcome| {
@@ -346,7 +342,7 @@ mod tests {
             };
             found.rfind(sort).unwrap().clone()
         };
-        let (region, bill) = (of(2, true), of(0, false));
+        let (region, bill) = (of(12, true), of(0, false));
         (world, region, bill)
     }
 
@@ -431,15 +427,25 @@ mod tests {
 
     #[test]
     fn a_bill_that_covers_what_was_not_counted_is_seen() {
-        let (mut world, _, bill) = after_a_window();
-        let id = world.id(3).unwrap().clone();
-        let key = ResultKey { subject: Subject::Meter(id.clone()), ..ResultKey::of(&bill) };
-        let mut bill = world.judge.results[&key].outcome.clone();
-        let slot = bill.uncounted_slots.remove(0);
-        bill.slots += 1;
-        bill.sum_wh += Truth::powers(15).wh(3, bill.register, slot);
-        let found = world.judge.see_outcome(&bill);
-        assert_eq!(found, Err(Violation::Disagreement { meter: id, slot }));
+        let (mut world, region, bill) = after_a_window();
+        let (first_slot, slot) = (bill.first_slot.plus(10), region.first_slot);
+        let truth = Truth::powers(15);
+        for (number, violation) in [
+            (3, |meter, slot| Violation::Disagreement { meter, slot }),
+            (4, |meter, slot| Violation::NotWhole { meter, slot }),
+        ] as [(u16, fn(_, _) -> _); 2]
+        {
+            let id = world.id(number).unwrap().clone();
+            let wh = |at| truth.wh(number, bill.register, first_slot.plus(at));
+            let found = world.judge.see_outcome(&Outcome {
+                subject: Subject::Meter(id.clone()),
+                first_slot,
+                sum_wh: (0..10).map(wh).sum(),
+                contributors: vec![id.clone()],
+                ..bill.clone()
+            });
+            assert_eq!(found, Err(violation(id, slot)));
+        }
     }
 
     #[test]

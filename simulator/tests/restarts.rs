@@ -29,18 +29,19 @@ fn a_restarted_meter_refuses_what_ended_before_its_start_and_takes_part_again() 
     assert_eq!(summed(&report, &grid).len(), 38);
     let outcome = report.region(Register::Import, nth(&grid, 12)).unwrap();
     assert!(outcome.contributors.contains(&meter(2)));
-    assert_eq!(billed(&report, &grid, 2), [0, 1, 2, 3]);
+    assert_eq!(billed(&report, &grid, 2), [0, 2, 3]);
 }
 
 #[test]
-fn a_restart_amid_a_window_costs_nobody_else_the_bill() {
+fn a_restart_amid_a_window_costs_nobody_the_bill() {
     let (mut world, grid) = open(plan(52));
     world.run_until(within(&grid, 13, 30)).unwrap();
     world.start(Party::Meter(2)).unwrap();
     let report = world.run().unwrap();
     assert_eq!(summed(&report, &grid).len(), 40);
-    assert_eq!(billed(&report, &grid, 3), [0, 1, 2, 3]);
-    assert_eq!(billed(&report, &grid, 2), [0, 2, 3]);
+    for number in 0..12 {
+        assert_eq!(billed(&report, &grid, number), [0, 1, 2, 3]);
+    }
 }
 
 #[test]
@@ -78,7 +79,7 @@ fn a_collector_that_restarts_while_the_epoch_opens_opens_it_all_the_same() {
 }
 
 #[test]
-fn a_collector_that_was_down_bills_what_it_counted_since() {
+fn a_collector_that_was_down_sums_again_and_bills_later_windows() {
     let (mut world, grid) = open(plan(56));
     world.run_until(within(&grid, 11, 0) + Duration::from_millis(60)).unwrap();
     world.stop(Party::Collector);
@@ -86,9 +87,7 @@ fn a_collector_that_was_down_bills_what_it_counted_since() {
     world.start(Party::Collector).unwrap();
     let report = world.run().unwrap();
     assert_eq!(summed(&report, &grid).len(), 37);
-    assert_eq!(billed(&report, &grid, 0), [0, 1, 2, 3]);
-    let bill = report.bill(&meter(0), Register::Import, nth(&grid, 10)).unwrap();
-    assert_eq!(bill.uncounted_slots, [nth(&grid, 10), nth(&grid, 11), nth(&grid, 12)]);
+    assert_eq!(billed(&report, &grid, 0), [0, 2, 3]);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use protocol::id::{Digest, Sender};
 use protocol::identity::Identity;
 use protocol::message::{
     Claim, Complaint, Confirmation, Contribution, Dealing, Dealings, Invitation, KeyPart, KeyParts,
-    Kind, Outcome, Receipt, Refusal, Request, Roster, Share, State, Status,
+    Kind, Omission, Outcome, Receipt, Refusal, Request, Roster, Share, State, Status,
 };
 use protocol::meter::Meter;
 use protocol::output::{Event, Output};
@@ -101,6 +101,7 @@ fn stays_shut_for_each_kind(envelope: &Envelope) {
     stays_shut::<Dealings>(envelope);
     stays_shut::<Complaint>(envelope);
     stays_shut::<Confirmation>(envelope);
+    stays_shut::<Omission>(envelope);
 }
 
 fn stays_shut<M: Message>(envelope: &Envelope) {
@@ -137,6 +138,9 @@ pub fn message(data: &[u8]) -> bool {
         Kind::Dealing => read(payload, &sender, dealing),
         Kind::Dealings => read(payload, &sender, |body: &Dealings| strangers(&body.messages)),
         Kind::Complaint => read(payload, &sender, complaint),
+        Kind::Omission => {
+            read(payload, &sender, |body: &Omission| strangers(&[body.receipt.clone()]))
+        }
         Kind::Confirmation => read(payload, &sender, |_: &Confirmation| ()),
     }
 }
@@ -154,6 +158,7 @@ fn sender(kind: Kind) -> Sender {
         | Kind::Dealing
         | Kind::Complaint
         | Kind::Confirmation
+        | Kind::Omission
         | Kind::Contribution
         | Kind::Share
         | Kind::Claim

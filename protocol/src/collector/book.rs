@@ -1,6 +1,7 @@
 //! The rounds of an epoch: what comes in, and what is published.
 
 mod intake;
+mod omissions;
 mod schedule;
 
 use std::collections::BTreeMap;

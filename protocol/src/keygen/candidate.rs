@@ -17,6 +17,7 @@ use crate::message::{
     Complaint, Confirmation, Dealing, Dealings, Invitation, Invited, KeyPart, KeyParts,
 };
 use crate::parameters::Threshold;
+use crate::record::Unreadable;
 use crate::statement::Place;
 
 /// An invited meter on its way to become a member.
@@ -420,6 +421,9 @@ pub enum StoredError {
     /// The secret in it.
     #[error("the secret of the key share: {0}")]
     Secret(#[from] DecodeError),
+    /// Another record of the same meter.
+    #[error(transparent)]
+    Record(#[from] Unreadable),
 }
 
 /// A candidate on its owner's disk.

@@ -1,44 +1,44 @@
 //! A meter within an epoch: contributions out, shares on request, a claim at
 //! the end of each window.
 
-use std::collections::BTreeMap;
+mod claims;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use aggregation::{Canonical as _, Context, Participant, Scheme};
 use serde_bytes::ByteBuf;
 
-use crate::envelope::{Envelope, Message, Rejection, seal};
-use crate::id::Sender;
-use crate::message::{Claim, Contribution, Kind, Receipt, Refusal, Target};
+use crate::envelope::{Envelope, Message, Rejection, encode, seal};
+use crate::evidence::{About, Evidence};
+use crate::id::{Digest, Sender};
+use crate::message::{Contribution, Kind, Omission, Receipt, Refusal, Target};
 use crate::output::{Event, SlotError};
 use crate::reading::{Reading, Readings};
-use crate::record::Records;
-use crate::release::{Guard, Reason, Refused};
-use crate::retry::Retry;
+use crate::record::{self, Change, Key, Records, Sort, Unreadable};
+use crate::release::{Clock, Guard, Reason, Refused, Released};
 use crate::roster::AcceptedRoster;
 use crate::slot::{Slot, Timestamp, Window};
-use crate::slots::SlotSet;
 use crate::topic::MeterTopic;
 
-use super::outbox::Outbox;
+use super::outbox::{Outbox, Retained};
 use super::{Core, Quantities};
+use claims::OwnClaim;
 
 /// The shortest time between two refusals that are published.
 const REFUSAL_SPAN_MS: u64 = 1000;
-
-/// A claim that the collector has not asked the holders about yet.
-struct OpenClaim {
-    message: Vec<u8>,
-    retry: Retry,
-}
 
 pub(super) struct Membership<S: Scheme> {
     roster: AcceptedRoster<S>,
     signed_roster: Vec<u8>,
     guard: Guard<S>,
     outbox: Outbox<S>,
-    claims: BTreeMap<Window, OpenClaim>,
-    /// The window that is claimed next.
-    next_claim: Window,
+    claims: BTreeMap<Window, OwnClaim>,
+    /// The window whose time to be claimed ends next.
+    next_closing: Window,
+    /// The first window that is not forgotten.
+    oldest: Window,
+    /// Slots for which there is evidence against the collector.
+    accused: BTreeSet<Slot>,
     last_refusal: Option<Timestamp>,
 }
 
@@ -47,23 +47,58 @@ impl<S: Scheme> Membership<S> {
         core: &Core,
         (roster, signed_roster): (AcceptedRoster<S>, Vec<u8>),
         secret: S::Secret,
-        _kept: &Records,
         now: Timestamp,
     ) -> Self {
         let meter = core.terms.meter.clone();
         // A roster is accepted only with this meter in it.
         let own = roster.member(&meter).map_or(Participant(u16::MAX), |(of, _)| of);
-        let current = roster.grid().slot_at(now);
-        let next_claim = roster.grid().window_of(current).unwrap_or(Window(0));
-        Self {
+        let mut membership = Self {
             guard: Guard::new(secret, (own, meter), core.started),
-            outbox: Outbox::new(),
+            outbox: Outbox::new(roster.epoch()),
             claims: BTreeMap::new(),
-            next_claim,
+            next_closing: Window(0),
+            oldest: Window(0),
+            accused: BTreeSet::new(),
             last_refusal: None,
             roster,
             signed_roster,
+        };
+        while membership.covers_next_closing() && membership.claim_due() <= now {
+            membership.next_closing = Window(membership.next_closing.0 + 1);
         }
+        membership
+    }
+
+    /// Takes up what was kept of the epoch, and what a crash left undone.
+    ///
+    /// # Errors
+    /// The record that is not what was written.
+    pub(super) fn restore(
+        &mut self,
+        core: &mut Core,
+        kept: &Records,
+        now: Timestamp,
+    ) -> Result<(), Unreadable> {
+        self.guard.restore(&self.roster, kept)?;
+        self.outbox.restore(kept, (now, &mut core.rng))?;
+        self.restore_claims(core, kept, now);
+        for (key, bytes) in kept.within(Sort::Evidence, self.roster.epoch()) {
+            let evidence: Evidence = record::read(key, bytes)?;
+            if let Ok(About::Sets(slot)) = evidence.check().map(|found| found.about) {
+                self.accused.insert(slot);
+            }
+        }
+        let grid = *self.roster.grid();
+        let answered = kept.within(Sort::Answer, self.roster.epoch());
+        let windows = answered.filter_map(|(key, _)| grid.window_of(Slot(key.position)));
+        for window in windows.collect::<BTreeSet<_>>() {
+            self.claim_if_complete(core, window, now);
+        }
+        Ok(())
+    }
+
+    pub(super) fn roster(&self) -> &AcceptedRoster<S> {
+        &self.roster
     }
 
     /// The roster as the registrar signed it.
@@ -80,10 +115,6 @@ impl<S: Scheme> Membership<S> {
         self.roster
     }
 
-    pub(super) fn roster(&self) -> &AcceptedRoster<S> {
-        &self.roster
-    }
-
     pub(super) fn contribute(
         &mut self,
         core: &mut Core,
@@ -91,18 +122,36 @@ impl<S: Scheme> Membership<S> {
         quantities: &Quantities,
         now: Timestamp,
     ) -> Result<(), SlotError> {
+        self.check_slot(core, slot, now)?;
+        let readings = self.readings(quantities)?;
+        let (body, retained) = self.hide(core, slot, readings);
+        let message = self.seal(core, &body);
+        let sent = self.outbox.add(slot, message.clone(), retained, (now, &mut core.rng));
+        core.marks.encrypted = self.roster.grid().end(slot);
+        core.persist(sent);
+        core.persist(core.marks.written());
+        self.persist_receipts(core);
+        core.publish(MeterTopic::Contribution, message);
+        Ok(())
+    }
+
+    fn check_slot(&self, core: &Core, slot: Slot, now: Timestamp) -> Result<(), SlotError> {
+        let grid = self.roster.grid();
         if !self.roster.covers(slot) {
             return Err(SlotError::NoEpoch);
         }
-        if self.roster.grid().end(slot) > now {
+        if grid.end(slot) > now {
             return Err(SlotError::NotEnded);
         }
-        // What ended before this start may have been sent before it.
-        let before_start = self.roster.grid().end(slot) <= core.started;
-        if before_start || self.outbox.latest().is_some_and(|latest| latest >= slot) {
+        // What ended before this start may have been sent before it, even if
+        // an older disk says nothing of it.
+        if grid.end(slot) <= core.started || grid.start(slot) < core.marks.encrypted {
             return Err(SlotError::Again);
         }
-        let readings = self.readings(quantities)?;
+        Ok(())
+    }
+
+    fn hide(&self, core: &mut Core, slot: Slot, readings: Readings) -> (Contribution, Retained<S>) {
         let (mut registers, mut retained) = (BTreeMap::new(), BTreeMap::new());
         let device = core.identity.device_secret();
         for (register, reading) in readings {
@@ -116,10 +165,7 @@ impl<S: Scheme> Membership<S> {
             registers.insert(register, ByteBuf::from(hidden.to_bytes()));
             retained.insert(register, kept);
         }
-        let message = self.seal(core, &Contribution { slot, registers });
-        core.publish(MeterTopic::Contribution, message.clone());
-        self.outbox.add(slot, message, retained, (now, &mut core.rng));
-        Ok(())
+        (Contribution { slot, registers }, retained)
     }
 
     fn readings(&self, quantities: &Quantities) -> Result<Readings, SlotError> {
@@ -135,7 +181,7 @@ impl<S: Scheme> Membership<S> {
     pub(super) fn handle(
         &mut self,
         core: &mut Core,
-        envelope: &Envelope,
+        (envelope, message): (&Envelope, &[u8]),
         now: Timestamp,
     ) -> Result<(), Rejection> {
         if envelope.header().kind == Kind::Receipt {
@@ -143,38 +189,94 @@ impl<S: Scheme> Membership<S> {
             if receipt.meter != core.terms.meter {
                 return Err(Rejection::Sender);
             }
-            let known = self.outbox.receipt(receipt.slot, &receipt.contribution);
-            if known && !receipt.on_time {
-                core.event(Event::Uncounted { slot: receipt.slot });
+            let (slot, on_time) = (receipt.slot, receipt.on_time);
+            if self.outbox.receipt(receipt, message) && !on_time {
+                core.event(Event::Uncounted { slot });
             }
             return Ok(());
         }
-        self.handle_request(core, envelope, now);
+        self.handle_request(core, (envelope, message), now);
         Ok(())
     }
 
-    fn handle_request(&mut self, core: &mut Core, envelope: &Envelope, now: Timestamp) {
-        let own = |slot| self.outbox.message(slot);
-        match self.guard.release(&self.roster, envelope, own, now, &mut core.rng) {
-            Ok((target, share)) => {
-                let message = self.seal(core, &share);
-                core.publish(MeterTopic::Share, message);
-                self.after_release(core, target, now);
+    fn handle_request(
+        &mut self,
+        core: &mut Core,
+        (envelope, message): (&Envelope, &[u8]),
+        now: Timestamp,
+    ) {
+        let own = |slot| self.outbox.message(slot).map(<[u8]>::to_vec);
+        let clock = Clock { now, forgotten: core.marks.forgotten };
+        match self.guard.release(&self.roster, (envelope, message), own, clock, &mut core.rng) {
+            Ok(released) => self.help(core, released, now),
+            Err(refused) => {
+                if let (Reason::Answered(_), Some((_, Target::Region(slot)))) =
+                    (&refused.reason, refused.request)
+                {
+                    self.accuse(core, slot, message);
+                }
+                self.refuse(core, &envelope.header().sender, refused, now);
             }
-            Err(refused) => self.refuse(core, &envelope.header().sender, refused, now),
         }
     }
 
-    fn after_release(&mut self, core: &mut Core, target: Target, now: Timestamp) {
+    /// Hands out a share, once the ledger is durable that says so.
+    fn help(&mut self, core: &mut Core, released: Released, now: Timestamp) {
+        let Released { target, share, change } = released;
+        if let Some(change) = change {
+            core.persist(change);
+            self.persist_receipts(core);
+        }
+        let digest = share.request;
+        let message = self.seal(core, &share);
+        core.publish(MeterTopic::Share, message);
         match target {
             Target::Region(slot) => {
-                self.claim_again(core, slot, now);
-                self.claim_if_complete(core, now);
+                self.complain_if_omitted(core, slot, digest);
+                if let Some(window) = self.roster.grid().window_of(slot) {
+                    self.claim_if_complete(core, window, now);
+                }
             }
             Target::Bill(window) => {
-                self.claims.remove(&window);
+                if let Some(claim) = self.claims.get_mut(&window) {
+                    claim.retry = None;
+                }
             }
         }
+    }
+
+    /// Says that a set leaves out what was receipted as on time.
+    fn complain_if_omitted(&self, core: &mut Core, slot: Slot, request: Digest) {
+        let listed = self.guard.set(slot).is_some_and(|set| set.contains(&core.terms.meter));
+        if let Some(receipt) = self.outbox.on_time(slot).filter(|_| !listed) {
+            let omission = Omission { slot, receipt: receipt.to_vec().into(), request };
+            let message = self.seal(core, &omission);
+            core.publish(MeterTopic::Omission, message);
+            core.event(Event::Omitted { slot });
+        }
+    }
+
+    /// Keeps two requests for one slot as evidence, once for each slot.
+    fn accuse(&mut self, core: &mut Core, slot: Slot, second: &[u8]) {
+        let Some(first) = self.guard.request(slot) else { return };
+        let evidence = Evidence {
+            key: self.roster.body().collector,
+            binding: *self.roster.digest(),
+            first: first.to_vec().into(),
+            second: second.to_vec().into(),
+        };
+        let Ok(accusation) = evidence.check() else { return };
+        if self.accused.insert(slot) {
+            let key = Key::evidence(self.roster.epoch(), &evidence.digest());
+            core.persist(Change::Write(key, encode(&evidence).into()));
+            self.persist_receipts(core);
+            core.event(Event::Evidence(accusation));
+        }
+    }
+
+    /// Makes receipts durable together with something else.
+    fn persist_receipts(&mut self, core: &mut Core) {
+        self.outbox.unwritten().into_iter().for_each(|change| core.persist(change));
     }
 
     fn refuse(&mut self, core: &mut Core, sender: &Sender, refused: Refused, now: Timestamp) {
@@ -197,74 +299,6 @@ impl<S: Scheme> Membership<S> {
         core.event(Event::Refused { target, reason });
     }
 
-    /// Claims the next window at once if its every slot was contributed to and
-    /// answered: no more slots of it will be counted.
-    fn claim_if_complete(&mut self, core: &mut Core, now: Timestamp) {
-        let grid = self.roster.grid();
-        let (first, last) = (grid.first_slot(self.next_claim), grid.last_slot(self.next_claim));
-        let answered = (first.0..=last.0).all(|slot| self.guard.has_answered(Slot(slot)));
-        if answered {
-            self.claim_next(core, now);
-        }
-    }
-
-    /// Claims a window anew that nobody was asked about yet, with a slot that
-    /// was counted meanwhile.
-    fn claim_again(&mut self, core: &mut Core, slot: Slot, now: Timestamp) {
-        let window = self.roster.grid().window_of(slot);
-        let open = |window: &Window| *window < self.next_claim && !self.guard.has_billed(*window);
-        if let Some(window) = window.filter(open) {
-            // Too few slots still: that was said when the window was claimed.
-            self.claim(core, window, now).ok();
-        }
-    }
-
-    /// When the next window is claimed even if some of its slots were never
-    /// asked about.
-    fn claim_due(&self) -> Timestamp {
-        let last = self.roster.grid().last_slot(self.next_claim);
-        self.roster.slot_closes(last) + self.roster.parameters().deadline() / 4
-    }
-
-    fn claim_next(&mut self, core: &mut Core, now: Timestamp) {
-        let window = self.next_claim;
-        self.next_claim = Window(window.0 + 1);
-        if let Err(slots) = self.claim(core, window, now) {
-            let needed = self.roster.parameters().min_slots;
-            core.event(Event::WindowClosed { window, slots, needed });
-        }
-    }
-
-    /// Claims the slots of a window in which this meter was counted.
-    ///
-    /// # Errors
-    /// The number of those slots, if there are too few.
-    fn claim(&mut self, core: &mut Core, window: Window, now: Timestamp) -> Result<(), u32> {
-        let slots = self.guard.counted(&self.roster, window, &core.terms.meter);
-        let (found, needed) = (slots.count(), self.roster.parameters().min_slots);
-        let claim = if found < u32::from(needed) { None } else { self.sum_up(core, window, slots) };
-        let claim = claim.ok_or(found)?;
-        let message = self.seal(core, &claim);
-        core.publish(MeterTopic::Claim, message.clone());
-        let retry = Retry::started(now, &mut core.rng);
-        self.claims.insert(window, OpenClaim { message, retry });
-        Ok(())
-    }
-
-    fn sum_up(&self, core: &mut Core, window: Window, slots: SlotSet) -> Option<Claim> {
-        let first = self.roster.grid().first_slot(window);
-        let mut registers = BTreeMap::new();
-        for register in &self.roster.parameters().registers {
-            let retained = self.outbox.retained(*register, first, &slots)?;
-            let meter = &core.terms.meter;
-            let statement = self.roster.place().claim(meter, window, &slots, *register);
-            let context = Context(&statement);
-            let sum = self.roster.scheme().claim(&retained, context, &mut core.rng)?;
-            registers.insert(*register, ByteBuf::from(sum.to_bytes()));
-        }
-        Some(Claim { window, slots, registers })
-    }
-
     /// Says everything again that has no answer yet.
     pub(super) fn resend(&mut self, core: &mut Core, now: Timestamp) {
         self.say_again(core, Timestamp(u64::MAX), now);
@@ -278,39 +312,51 @@ impl<S: Scheme> Membership<S> {
             }
             self.outbox.again(now, &mut core.rng);
         }
-        for claim in self.claims.values_mut().filter(|claim| claim.retry.due() <= due_by) {
-            core.publish(MeterTopic::Claim, claim.message.clone());
-            claim.retry.again(now, &mut core.rng);
+        for claim in self.claims.values_mut() {
+            if let Some(retry) = claim.retry.as_mut().filter(|retry| retry.due() <= due_by) {
+                core.publish(MeterTopic::Claim, claim.message.clone());
+                retry.again(now, &mut core.rng);
+            }
         }
     }
 
     pub(super) fn handle_timeout(&mut self, core: &mut Core, now: Timestamp) {
         self.say_again(core, now, now);
-        while self.claim_due() <= now && self.covers_next_claim() {
-            self.claim_next(core, now);
+        while self.covers_next_closing() && self.claim_due() <= now {
+            self.close_window(core);
         }
-        self.forget(now);
+        self.forget(core, now);
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
-        let claims = self.claims.values().map(|claim| claim.retry.due());
-        let due = self.covers_next_claim().then(|| self.claim_due());
+        let claims = self.claims.values().filter_map(|claim| Some(claim.retry?.due()));
+        let due = self.covers_next_closing().then(|| self.claim_due());
         claims.chain(self.outbox.due()).chain(due).min()
     }
 
-    fn covers_next_claim(&self) -> bool {
-        self.roster.covers(self.roster.grid().last_slot(self.next_claim))
-    }
-
     /// Drops everything about windows whose deadline has passed.
-    fn forget(&mut self, now: Timestamp) {
-        let grid = self.roster.grid();
+    fn forget(&mut self, core: &mut Core, now: Timestamp) {
+        let grid = *self.roster.grid();
         let spans = self.roster.parameters().grace() + self.roster.parameters().deadline();
-        let Some(oldest) = grid.window_of(grid.slot_at(now - spans)) else { return };
+        // A clock that jumps far ahead forgets no later epoch.
+        let end = grid.window_of(self.roster.end_slot());
+        let oldest = grid.window_of(grid.slot_at(now - spans)).min(end);
+        let Some(oldest) = oldest.filter(|oldest| *oldest > self.oldest) else { return };
+        self.oldest = oldest;
         let first_slot = grid.first_slot(oldest);
         self.outbox.forget(first_slot);
         self.guard.forget(oldest, first_slot);
         self.claims = self.claims.split_off(&oldest);
+        core.marks.forgotten = core.marks.forgotten.max(grid.start(first_slot));
+        core.persist(core.marks.written());
+        for (sort, position) in [
+            (Sort::Sent, first_slot.0),
+            (Sort::Answer, first_slot.0),
+            (Sort::Bill, oldest.0),
+            (Sort::Claim, oldest.0),
+        ] {
+            core.persist(Change::EraseBefore(sort, self.roster.epoch(), position));
+        }
     }
 
     fn seal<M: Message>(&self, core: &Core, body: &M) -> Vec<u8> {

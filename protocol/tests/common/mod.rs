@@ -2,6 +2,7 @@
 //! play an honest party or a bent one.
 
 pub(crate) mod bent;
+pub(crate) mod billed;
 pub(crate) mod founding;
 pub(crate) mod region;
 

@@ -255,11 +255,17 @@ impl<S: Kit> Region<S> {
         S::key_part(Context(&place.key_part(&meter_id(at))), &mut meter_rng(at)).0
     }
 
-    /// Stops a meter and starts it again with what it kept.
-    pub(crate) fn restart(&mut self, at: usize) {
+    /// Stops a meter and starts it again with what it kept; what it hands out.
+    pub(crate) fn restart(&mut self, at: usize) -> Vec<Output> {
         let (terms, identity, kept) = (meter_terms::<S>(at), meter_identity(at), &self.disks[at]);
         self.meters[at] = Meter::new(terms, identity, kept, rng(200), self.now).unwrap();
-        self.drain(at);
+        self.drain(at)
+    }
+
+    /// Puts an older disk in place of a meter's, and starts it again.
+    pub(crate) fn roll_back(&mut self, at: usize, disk: Records) -> Vec<Output> {
+        self.disks[at] = disk;
+        self.restart(at)
     }
 
     /// The latest request that the collector published.

@@ -20,7 +20,6 @@ impl<S: Scheme> World<S> {
     /// Takes a party down: what is not on its disk is gone.
     pub fn stop(&mut self, party: Party) {
         self.broker.disconnect(party);
-        self.judge.forget_early(party, self.now);
         if let Some(node) = self.nodes.get_mut(&party) {
             node.stop();
         }

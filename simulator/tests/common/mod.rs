@@ -57,6 +57,15 @@ pub(crate) fn billed(report: &Report, grid: &Grid, number: u16) -> Vec<u64> {
     (0..4).filter(has_bill).collect()
 }
 
+/// The windows in which every slot has a sum of all members.
+pub(crate) fn whole(report: &Report, grid: &Grid) -> Vec<u64> {
+    let is_whole = |at: u64| {
+        let sum = report.region(Register::Import, nth(grid, at));
+        sum.is_some_and(|sum| sum.uncounted.is_empty())
+    };
+    (0..4).filter(|window| (10 * window..10 * window + 10).all(is_whole)).collect()
+}
+
 /// Slots of the epoch, by position, that have a result.
 pub(crate) fn summed(report: &Report, grid: &Grid) -> Vec<u64> {
     (0..40).filter(|at| report.region(Register::Import, nth(grid, *at)).is_some()).collect()

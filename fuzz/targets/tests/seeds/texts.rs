@@ -175,7 +175,7 @@ members{members}"
             ("other-broker", "[broker]\n", "[broker]\nurl = \"mqtt://192.0.2.10\"\nport = 1883\n"),
             ("port-0", "[broker]\n", "[broker]\nport = 0\n"),
             ("member-twice", "m-02", "m-01"),
-            ("too-few-members", "max_corrupted = 0", "max_corrupted = 1"),
+            ("too-few-members", "min_contributors = 10", "min_contributors = 11"),
             ("member-misspelt", "id = \"m-01\"", "idd = \"m-01\""),
             ("slots-of-0-s", "slot_seconds = 900", "slot_seconds = 0"),
             ("longest-window", "window_slots = 10", "window_slots = 35136"),

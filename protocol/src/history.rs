@@ -1,0 +1,150 @@
+//! What a household has sent and helped to open, read from what its agent
+//! keeps. No reading and no plaintext is in it.
+//!
+//! Whatever is past its deadline was erased, and is not told.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use crate::envelope::Envelope;
+use crate::evidence::{Accusation, Evidence};
+use crate::id::{Epoch, RegionId, Sender};
+use crate::message::{Receipt, Roster};
+use crate::meter::StoredSent;
+use crate::record::{self, Key, Records, Sort, Unreadable};
+use crate::release::{AnsweredBills, AnsweredSet};
+use crate::slot::{Grid, Slot, Window};
+
+/// What a household did in an epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct History {
+    /// The region.
+    pub region: RegionId,
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Length of a slot in seconds.
+    pub slot_seconds: u32,
+    /// Slots in a window.
+    pub window_slots: u32,
+    /// The first slot of the epoch, and of window 0.
+    pub first_slot: Slot,
+    /// Members of the roster.
+    pub members: usize,
+    /// Slots for which something was sent or answered.
+    pub slots: Vec<OfSlot>,
+    /// Windows that something was claimed or answered for.
+    pub windows: Vec<OfWindow>,
+    #[serde(skip)]
+    grid: Grid,
+}
+
+impl History {
+    /// How the epoch's time is cut.
+    #[must_use]
+    pub fn grid(&self) -> &Grid {
+        &self.grid
+    }
+}
+
+/// What a household did about a slot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OfSlot {
+    /// The slot.
+    pub slot: Slot,
+    /// Bytes of the contribution, if one was made.
+    pub sent_bytes: Option<usize>,
+    /// What the collector's receipt says, if there is one.
+    pub on_time: Option<bool>,
+    /// Members in the sum that this household helped to open, if it did.
+    pub contributors: Option<usize>,
+}
+
+/// What a household did about a window.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OfWindow {
+    /// The window.
+    pub window: Window,
+    /// Whether this household has claimed its own sum.
+    pub claimed: bool,
+    /// Members whose bills this household helped to open.
+    pub bills: usize,
+}
+
+/// What a household did, by epoch.
+///
+/// # Errors
+/// The record that is not what was written.
+pub fn of(kept: &Records) -> Result<Vec<History>, Unreadable> {
+    kept.of(Sort::Roster).map(|(key, bytes)| of_epoch(kept, key, bytes)).collect()
+}
+
+/// The evidence that is kept, with what it shows.
+///
+/// # Errors
+/// The record that is none.
+pub fn evidence(kept: &Records) -> Result<Vec<(Evidence, Accusation)>, Unreadable> {
+    let read = |(key, bytes): (&Key, &[u8])| {
+        let evidence: Evidence = record::read(key, bytes)?;
+        let accusation = evidence.check().map_err(|_| key)?;
+        Ok((evidence, accusation))
+    };
+    kept.of(Sort::Evidence).map(read).collect()
+}
+
+fn of_epoch(kept: &Records, key: &Key, bytes: &[u8]) -> Result<History, Unreadable> {
+    let envelope = Envelope::parse(bytes).map_err(|_| key)?;
+    let roster: Roster = envelope.peek().map_err(|_| key)?;
+    Ok(History {
+        region: envelope.header().region.clone(),
+        epoch: key.epoch,
+        slot_seconds: roster.parameters.slot_seconds.get(),
+        window_slots: roster.parameters.window_slots.get(),
+        first_slot: roster.first_slot,
+        members: roster.members.len(),
+        slots: slots(kept, key.epoch)?,
+        windows: windows(kept, key.epoch)?,
+        grid: roster.parameters.grid(roster.first_slot),
+    })
+}
+
+fn slots(kept: &Records, epoch: Epoch) -> Result<Vec<OfSlot>, Unreadable> {
+    let mut slots: BTreeMap<u64, OfSlot> = BTreeMap::new();
+    let empty = |slot| OfSlot { slot, sent_bytes: None, on_time: None, contributors: None };
+    for (key, bytes) in kept.within(Sort::Sent, epoch) {
+        let sent: StoredSent = record::read(key, bytes)?;
+        let of = slots.entry(key.position).or_insert_with(|| empty(Slot(key.position)));
+        of.sent_bytes = Some(sent.message.len());
+        let receipt = sent.receipt.as_ref().map(|message| {
+            let body = Envelope::parse(message).and_then(|envelope| envelope.peek::<Receipt>());
+            body.map_err(|_| Unreadable::from(key))
+        });
+        of.on_time = receipt.transpose()?.map(|receipt| receipt.on_time);
+    }
+    for (key, bytes) in kept.within(Sort::Answer, epoch) {
+        let answered: AnsweredSet = record::read(key, bytes)?;
+        let of = slots.entry(key.position).or_insert_with(|| empty(Slot(key.position)));
+        of.contributors = Some(answered.members.len());
+    }
+    Ok(slots.into_values().collect())
+}
+
+fn windows(kept: &Records, epoch: Epoch) -> Result<Vec<OfWindow>, Unreadable> {
+    let claimed: BTreeSet<_> =
+        kept.within(Sort::Claim, epoch).map(|(key, _)| key.position).collect();
+    let mut owners: BTreeMap<u64, BTreeSet<Sender>> = BTreeMap::new();
+    for (key, bytes) in kept.within(Sort::Bill, epoch) {
+        let answered: AnsweredBills = record::read(key, bytes)?;
+        for claim in &answered.claims {
+            let owner = Envelope::parse(claim).map_err(|_| key)?.header().sender.clone();
+            owners.entry(key.position).or_default().insert(owner);
+        }
+    }
+    let all: BTreeSet<_> = claimed.iter().chain(owners.keys()).copied().collect();
+    let of = |position: u64| OfWindow {
+        window: Window(position),
+        claimed: claimed.contains(&position),
+        bills: owners.get(&position).map_or(0, BTreeSet::len),
+    };
+    Ok(all.into_iter().map(of).collect())
+}
