@@ -110,18 +110,7 @@ impl<S: Scheme> AcceptedRoster<S> {
         if member.key != *own.key {
             return Err(RosterError::OwnKey);
         }
-        match &own.share {
-            OwnShare::Part(part) if *member.part != **part => return Err(RosterError::OwnKey),
-            OwnShare::Part(_) => {}
-            // Its own public share is in the group.
-            OwnShare::Dealt { dealings, .. } if self.body.dealings != *dealings => {
-                return Err(RosterError::Dealings);
-            }
-            OwnShare::Dealt { group, .. } if self.group_digest() != *group => {
-                return Err(RosterError::GroupKey);
-            }
-            OwnShare::Dealt { .. } => {}
-        }
+        self.check_share(member, &own.share)?;
         if self.body.invitation != own.invitation {
             return Err(RosterError::Invitation);
         }
@@ -131,6 +120,18 @@ impl<S: Scheme> AcceptedRoster<S> {
         // The key parts were given for these terms and no others.
         let given_for = keygen::digest(self.region(), self.epoch(), &self.invitation());
         if given_for == own.invitation { Ok(()) } else { Err(RosterError::Invitation) }
+    }
+
+    fn check_share(&self, own: &Member, share: &OwnShare<'_>) -> Result<(), RosterError> {
+        let (matches, error) = match share {
+            OwnShare::Part(part) => (*own.part == **part, RosterError::OwnKey),
+            OwnShare::Dealt { dealings, .. } if self.body.dealings != *dealings => {
+                (false, RosterError::Dealings)
+            }
+            // Its own public share is one of the group's.
+            OwnShare::Dealt { group, .. } => (self.group_digest() == *group, RosterError::GroupKey),
+        };
+        if matches { Ok(()) } else { Err(error) }
     }
 
     fn group_digest(&self) -> Digest {
