@@ -193,6 +193,10 @@ impl Scheme for ElGamal {
         self.key.bytes().to_vec()
     }
 
+    fn threshold(&self) -> u16 {
+        u16::try_from(self.parts.len()).unwrap_or(u16::MAX)
+    }
+
     fn contribute(
         &self,
         device: &DeviceSecret,

@@ -91,6 +91,10 @@ impl Scheme for Plain {
         self.key.to_vec()
     }
 
+    fn threshold(&self) -> u16 {
+        u16::try_from(self.parts.len()).unwrap_or(u16::MAX)
+    }
+
     fn contribute(
         &self,
         _: &DeviceSecret,

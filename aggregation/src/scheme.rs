@@ -197,6 +197,10 @@ pub trait Scheme: Sized + Send + Sync + 'static {
     /// The canonical encoding of the group's public key.
     fn group_key(&self) -> Vec<u8>;
 
+    /// How many responses open a sum: those of all participants, unless the
+    /// group's secret was dealt.
+    fn threshold(&self) -> u16;
+
     /// Hides `plaintext`. The randomness is hedged: it depends on the device's
     /// secret, the generator, the context and the plaintext together.
     fn contribute(

@@ -24,6 +24,7 @@ use crate::slot::{Timestamp, slot_at};
 use crate::topic::{self, CollectorTopic};
 
 use book::Book;
+pub use book::KeptError;
 
 /// What a collector knows of a region before any message reaches it.
 #[derive(Clone, Debug)]
@@ -64,6 +65,9 @@ pub enum TermsError {
     /// A member twice.
     #[error("two members have the same id")]
     Members,
+    /// What was kept of an epoch's rounds.
+    #[error(transparent)]
+    Kept(#[from] KeptError),
     /// The kept roster names another collector.
     #[error("the kept roster names another collector's identity key")]
     Collector,
@@ -145,7 +149,7 @@ impl<S: Scheme> Collector<S> {
                 if !core.terms.agree_with(&roster) {
                     core.event(Event::TermsIgnored { epoch: roster.epoch() });
                 }
-                Stage::Open(Box::new(Book::new(roster, bytes.to_vec(), now)))
+                Stage::Open(Box::new(Book::restore(roster, bytes.to_vec(), kept, now)?))
             }
             None => open_ceremony(&mut core, &registrar, now),
         };

@@ -58,6 +58,9 @@ pub enum About {
 /// Why two messages are no evidence.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum EvidenceError {
+    /// The bytes are no evidence at all.
+    #[error("not evidence")]
+    Unreadable,
     /// One of them is not what it has to be.
     #[error("not a signed message: {0}")]
     Rejected(#[from] Rejection),
@@ -68,10 +71,25 @@ pub enum EvidenceError {
 }
 
 impl Evidence {
+    /// Reads evidence as it is kept and handed on.
+    ///
+    /// # Errors
+    /// [`EvidenceError::Unreadable`]; what it shows is for
+    /// [`Evidence::check`] to say.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, EvidenceError> {
+        ciborium::from_reader(bytes).map_err(|_| EvidenceError::Unreadable)
+    }
+
+    /// The evidence as it is kept and handed on.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        encode(self)
+    }
+
     /// The digest that stands for the evidence.
     #[must_use]
     pub fn digest(&self) -> Digest {
-        Digest::of("evidence", &encode(self))
+        Digest::of("evidence", &self.to_bytes())
     }
 
     /// Checks both signatures, and that the statements exclude each other.
@@ -187,6 +205,15 @@ mod tests {
         let bill = |byte: u8| Request::Bill(Window(7), vec![vec![byte].into()]);
         let found = check(signed(1, &bill(1)), signed(1, &bill(2)));
         assert_eq!(found, Err(EvidenceError::Compatible));
+    }
+
+    #[test]
+    fn evidence_reads_back_as_it_was_handed_on() {
+        let (first, second) = (signed(1, &contribution(7, 1)), signed(1, &contribution(7, 2)));
+        let evidence = Evidence { key: identity().key(), binding: Digest::LAST, first, second };
+        let bytes = evidence.to_bytes();
+        assert_eq!(Evidence::from_bytes(&bytes), Ok(evidence));
+        assert_eq!(Evidence::from_bytes(&bytes[1..]), Err(EvidenceError::Unreadable));
     }
 
     #[test]

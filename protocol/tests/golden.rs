@@ -263,10 +263,15 @@ fn a_result_is_written_as_before() {
         contributors: meters(0..3),
         uncounted: meters(3..4),
         uncounted_slots: vec![],
+        helpers: meters(0..2),
+        unanswered: meters(2..3),
+        culprits: meters(3..4),
     };
     let message = street.by_collector(&body);
     let signed = (&collector_identity(), street.roster.digest());
-    check(&message, signed, &body, &["contributor", "contributor", "contributor", "uncounted"]);
+    let names = ["contributor", "contributor", "contributor", "uncounted"];
+    let names = [&names[..], &["helper", "helper", "unanswered", "culprit"]].concat();
+    check(&message, signed, &body, &names);
 }
 
 #[test]
