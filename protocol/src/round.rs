@@ -290,6 +290,12 @@ impl<S: Scheme> Round<S> {
         }
     }
 
+    /// Whether there will be no result.
+    #[must_use]
+    pub fn is_abandoned(&self) -> bool {
+        matches!(self.state, State::Abandoned { .. })
+    }
+
     /// Whether the sums are opened, some holders have not answered, and nobody
     /// has been told so at the deadline.
     #[must_use]

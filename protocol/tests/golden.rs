@@ -279,7 +279,9 @@ fn a_status_is_written_as_before() {
     let street = Street::new();
     let body = Status {
         target: Target::Bill(Window(0)),
-        phase: Phase::Abandoned("1 holders did not help in time".to_owned()),
+        phase: Phase::Abandoned(
+            "3 of at least 4 holders helped in time: waiting for meter-04".to_owned(),
+        ),
         counted: meters(0..2),
         uncounted: meters(2..4),
         waiting_for: meters(3..4),

@@ -10,7 +10,7 @@ use crate::message::Target;
 use crate::output::Event;
 use crate::reading::Register;
 use crate::record::{Change, Key};
-use crate::round::Admission;
+use crate::round::{Admission, Round};
 use crate::slot::{Slot, Timestamp, Window};
 
 use super::super::Core;
@@ -78,6 +78,10 @@ impl<S: Scheme> Book<S> {
                 core.event(Event::SecondClaim { meter, window });
             }
             return Err("a second claim");
+        }
+        let round = self.rounds.get(&Target::Bill(window));
+        if round.is_some_and(Round::is_abandoned) {
+            return Err("the bills of its window stay closed");
         }
         let mut sums: BTreeMap<Register, S::Aggregate> = BTreeMap::new();
         for slot in self.slots_of(window) {
