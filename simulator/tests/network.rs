@@ -1,5 +1,10 @@
 //! What the network does to a region.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails says so")]
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that fails says so"
+)]
 
 mod common;
 
@@ -9,12 +14,14 @@ use std::time::Duration;
 
 use aggregation::{ElGamal, Table};
 use common::{
-    DIGITS, billed, count, meter, nth, open, plan, plan_with, summed, unheard, unspoken, within,
+    DIGITS, billed, complete, count, meter, nth, open, plan, plan_with, summed, unheard, unspoken,
+    within,
 };
-use protocol::message::{Subject, Target};
+use protocol::message::{Phase, Target};
 use protocol::output::Event;
 use protocol::parameters::Parameters;
 use protocol::reading::Register;
+use protocol::slot::{Timestamp, Window};
 use simulator::{Faults, Party, Plan, Truth, World};
 
 #[test]
@@ -23,8 +30,10 @@ fn what_is_lost_repeated_and_reordered_completes_all_the_same() {
         let (world, grid) = open(plan_with(seed, Faults::moderate()));
         let report = world.run().unwrap();
         assert_eq!(summed(&report, &grid), (0..40).collect::<Vec<_>>(), "seed {seed}");
+        let windows = complete(&report, &grid);
+        assert!(windows.len() >= 3, "seed {seed}: {windows:?}");
         for number in 0..12 {
-            assert_eq!(billed(&report, &grid, number), [0, 1, 2, 3], "seed {seed}, {number}");
+            assert_eq!(billed(&report, &grid, number), windows, "seed {seed}, {number}");
         }
     }
 }
@@ -69,8 +78,7 @@ fn a_late_contribution_is_uncounted_and_both_sides_say_so() {
     let found = common::events(&report, Party::Collector, "late");
     assert!(matches!(found[..], [Event::Late { slot, .. }, ..] if *slot == late));
     assert_eq!(report.region(Register::Import, late).unwrap().uncounted, [meter(5)]);
-    let bill = report.bill(&meter(5), Register::Import, nth(&grid, 0)).unwrap();
-    assert_eq!((bill.uncounted_slots.as_slice(), bill.slots), ([late].as_slice(), 9));
+    assert_eq!(billed(&report, &grid, 5), [1, 2, 3]);
     assert_eq!(summed(&report, &grid).len(), 40);
 }
 
@@ -83,25 +91,33 @@ fn a_meter_without_a_reading_is_named_and_still_helps() {
     let report = world.run().unwrap();
     assert_eq!(summed(&report, &grid).len(), 40);
     assert_eq!(report.region(Register::Import, nth(&grid, 2)).unwrap().uncounted, [meter(7)]);
-    let bill = report.bill(&meter(7), Register::Import, nth(&grid, 0)).unwrap();
-    assert_eq!(bill.uncounted_slots, [nth(&grid, 2), nth(&grid, 3)]);
-    let other = report.bill(&meter(6), Register::Import, nth(&grid, 0)).unwrap();
-    assert_eq!(other.uncounted_slots, []);
+    // The windows of both silences stay closed, and the collector says why.
+    for number in [6, 7] {
+        assert_eq!(billed(&report, &grid, number), [2, 3]);
+    }
+    let reason = |window| match &report.abandoned[&Target::Bill(Window(window))].phase {
+        Phase::Abandoned(reason) => reason.clone(),
+        phase => panic!("{phase:?}"),
+    };
+    let example = |position| format!("for example m-00007 in slot {}", nth(&grid, position));
+    let first = format!("1 member was not counted in 2 of 10 slots, {}", example(2));
+    let second = format!("1 member was not counted in 1 of 10 slots, {}", example(14));
+    assert_eq!([reason(0), reason(1)], [first, second]);
 }
 
 #[test]
-fn a_meter_counted_in_too_few_slots_has_no_bill_and_the_others_have_theirs() {
+fn a_meter_counted_in_too_few_slots_has_no_bill_and_it_is_said_at_once() {
     let (mut world, grid) = open(plan(33));
     (10..16).for_each(|position| world.silence(7, nth(&grid, position)));
     let report = world.run().unwrap();
     assert_eq!(billed(&report, &grid, 7), [0, 2, 3]);
-    assert_eq!(billed(&report, &grid, 6), [0, 1, 2, 3]);
-    assert_eq!(common::events(&report, Party::Meter(7), "window-closed").len(), 1);
-    // Nobody waits for the claim that cannot come.
-    let mut bills = report.results.iter().filter(|(key, _)| {
-        matches!(key.subject, Subject::Meter(_)) && key.first_slot == nth(&grid, 10)
-    });
-    assert!(bills.all(|(_, published)| published.at < within(&grid, 20, 30)));
+    assert_eq!(billed(&report, &grid, 6), [0, 2, 3]);
+    let closed = |(at, _, event): &&(Timestamp, Party, Event)| {
+        let target = Target::Bill(Window(1));
+        *at < within(&grid, 20, 30)
+            && matches!(event, Event::Abandoned { target: found, .. } if *found == target)
+    };
+    assert_eq!(report.events.iter().filter(closed).count(), 1);
 }
 
 #[test]
@@ -142,7 +158,8 @@ fn a_holder_that_misses_a_request_costs_nobody_else_the_bill() {
     let missed = report.region(Register::Import, nth(&grid, 7)).unwrap();
     assert!(missed.contributors.contains(&meter(4)));
     assert_eq!(summed(&report, &grid).len(), 40);
-    assert_eq!(billed(&report, &grid, 6), [0, 1, 2, 3]);
+    let windows = complete(&report, &grid);
+    assert_eq!(billed(&report, &grid, 6), windows);
 }
 
 #[test]
@@ -158,8 +175,10 @@ fn a_broker_that_restarts_costs_time_and_no_result() {
         }
         let report = world.run().unwrap();
         assert_eq!(summed(&report, &grid).len(), 40, "seed {seed}");
-        assert_eq!(billed(&report, &grid, 0).len(), 4, "seed {seed}");
-        assert_eq!(count(&report, "abandoned"), 0, "seed {seed}");
+        let windows = complete(&report, &grid);
+        assert_eq!(billed(&report, &grid, 0), windows, "seed {seed}");
+        // What is not counted in time closes its window's bills, nothing else.
+        assert_eq!(count(&report, "abandoned"), 4 - windows.len(), "seed {seed}");
     }
 }
 

@@ -57,6 +57,16 @@ pub(crate) fn billed(report: &Report, grid: &Grid, number: u16) -> Vec<u64> {
     (0..4).filter(has_bill).collect()
 }
 
+/// The windows in which every slot's result counts every member.
+pub(crate) fn complete(report: &Report, grid: &Grid) -> Vec<u64> {
+    let counts_all = |slot| {
+        let outcome = report.region(Register::Import, slot);
+        outcome.is_some_and(|outcome| outcome.uncounted.is_empty())
+    };
+    let is_complete = |window: &u64| (0..10).all(|at| counts_all(nth(grid, window * 10 + at)));
+    (0..4).filter(is_complete).collect()
+}
+
 /// Slots of the epoch, by position, that have a result.
 pub(crate) fn summed(report: &Report, grid: &Grid) -> Vec<u64> {
     (0..40).filter(|at| report.region(Register::Import, nth(grid, *at)).is_some()).collect()
