@@ -6,6 +6,7 @@ pub mod cli;
 pub mod config;
 mod daemon;
 pub mod decode;
+pub mod evidence;
 mod region;
 
 pub use config::Config;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use protocol::id::{MeterId, RegionId};
+use protocol::id::RegionId;
 use protocol::message::{Outcome, Phase, Roster, Status, Subject, Target};
 use protocol::reading::Register;
 use protocol::slot::{Grid, Timestamp, Window};
@@ -103,8 +103,10 @@ impl Tally {
         let meters: Vec<_> = roster.members.iter().map(|member| &member.meter).collect();
         for window in 0..u64::from(slots / parameters.window_slots.get()) {
             let window = Window(window);
-            let bills = |meter: &&&MeterId| truth.fills(meter, window, parameters.min_slots);
-            let bills = meters.iter().filter(bills).map(|meter| Subject::Meter((*meter).clone()));
+            // Somebody who is not counted keeps everybody's bill closed.
+            let is_billed = meters.iter().all(|meter| truth.fills(meter, window));
+            let bills = meters.iter().filter(|_| is_billed);
+            let bills = bills.map(|meter| Subject::Meter((*meter).clone()));
             await_sums(Target::Bill(window), grid.window_end(window), bills.collect());
         }
         Self { grid, awaited, counts: Counts::default(), latencies: Vec::new() }

@@ -107,9 +107,9 @@ impl Truth {
         is_news.then(|| (played.meter.clone(), grid.slot_at(last)))
     }
 
-    /// Whether a meter has readings in at least `needed` slots of a window. A
-    /// capture that ends within a window owes it nothing.
-    pub(crate) fn fills(&mut self, meter: &MeterId, window: Window, needed: u16) -> bool {
+    /// Whether a meter has a reading in each slot of a window. A capture that
+    /// ends within a window owes it nothing.
+    pub(crate) fn fills(&mut self, meter: &MeterId, window: Window) -> bool {
         if let Some(played) = self.played.as_mut().filter(|played| played.meter == *meter) {
             return played.covers(&self.grid, window);
         }
@@ -117,9 +117,8 @@ impl Truth {
         if self.sources.get(meter).is_some_and(Source::is_simulated) {
             return true;
         }
-        let span = self.span(self.grid.first_slot(window));
-        let found = span.filter(|slot| self.reading(meter, *slot, Register::Import).is_some());
-        found.count() >= usize::from(needed)
+        let mut span = self.span(self.grid.first_slot(window));
+        span.all(|slot| self.reading(meter, slot, Register::Import).is_some())
     }
 
     fn span(&self, first: Slot) -> impl Iterator<Item = Slot> + use<> {
@@ -306,9 +305,9 @@ mod tests {
 
     #[test]
     fn a_capture_owes_a_bill_for_the_windows_that_it_covers() {
-        let fills = |seconds| played(seconds).fills(&meter("m-3"), Window(0), 2);
+        let fills = |seconds| played(seconds).fills(&meter("m-3"), Window(0));
         assert!(fills(12) && !fills(11));
-        assert!(!played(12).fills(&meter("m-3"), Window(1), 2));
+        assert!(!played(12).fills(&meter("m-3"), Window(1)));
     }
 
     #[test]
@@ -319,9 +318,11 @@ mod tests {
     }
 
     #[test]
-    fn a_window_is_filled_by_readings_alone() {
-        let fills = |name, needed| truth().fills(&meter(name), Window(0), needed);
-        assert!(fills("m-1", 3) && !fills("m-1", 4));
-        assert!(fills("m-2", 3) && !fills("m-2", 4));
+    fn a_window_is_filled_by_a_reading_in_each_slot() {
+        let fills = |name| truth().fills(&meter(name), Window(0));
+        assert!(!fills("m-1") && !fills("m-2"));
+        let mut full = truth();
+        full.grid.window_slots = NonZeroU32::MIN;
+        assert!(full.fills(&meter("m-1"), Window(0)) && full.fills(&meter("m-2"), Window(0)));
     }
 }
