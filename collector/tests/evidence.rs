@@ -2,7 +2,7 @@
 #![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test that fails says so")]
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 
 use collector::Config;
 use collector::evidence::{Options, check, show};
@@ -45,7 +45,8 @@ impl Kept {
         let dir = tempfile::tempdir().unwrap();
         let state = dir.path().join("state");
         let text = format!(
-            "state_dir = {state:?}\n[broker]\n[[region]]\nname = \"north\"\nmembers = []\n"
+            "state_dir = '{}'\n[broker]\n[[region]]\nname = \"north\"\nmembers = []\n",
+            state.display()
         );
         let config: Config = toml::from_str(&text).unwrap();
         let mut store = Sqlite::open(&Keystore::open(&state).unwrap(), "region-north.db").unwrap();
@@ -64,7 +65,7 @@ impl Kept {
     }
 }
 
-fn checked(file: &PathBuf) -> anyhow::Result<String> {
+fn checked(file: &Path) -> anyhow::Result<String> {
     let mut output = Vec::new();
     check(file, false, &mut output)?;
     Ok(String::from_utf8(output)?)

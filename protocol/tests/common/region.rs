@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aggregation::{Canonical as _, Context, DeviceSecret, Participant, Rng, Scheme};
-use protocol::collector::Collector;
+use protocol::collector::{Collector, Terms, TermsError};
 use protocol::entry::{self, Entry};
 use protocol::envelope::{Envelope, Message, seal};
 use protocol::id::Sender;
@@ -23,7 +23,7 @@ use protocol::statement::Place;
 use serde_bytes::ByteBuf;
 
 use super::{
-    Kit, START, collector_identity, drain, events, meter_id, meter_identity, meter_rng,
+    Kit, START, collector_identity, drain, events, invited, meter_id, meter_identity, meter_rng,
     meter_terms, new_collector, new_meter, parameters, published, region_id, registrar, rng,
 };
 
@@ -260,6 +260,24 @@ impl<S: Kit> Region<S> {
         let (terms, identity, kept) = (meter_terms::<S>(at), meter_identity(at), &self.disks[at]);
         self.meters[at] = Meter::new(terms, identity, kept, rng(200), self.now).unwrap();
         self.drain(at);
+    }
+
+    /// A collector that starts now, with what was kept.
+    pub(crate) fn started_again(&self) -> Result<Collector<S>, TermsError> {
+        let Roster { parameters, members, .. } = self.body();
+        let (parameters, members) = (parameters.clone(), invited(members.len()));
+        let terms = Terms { region: region_id(), parameters, epoch_windows: 4, members };
+        let identities = (collector_identity(), registrar());
+        Collector::new(terms, identities, &self.disk, (S::decoder(), rng(7)), self.now)
+    }
+
+    /// Starts the collector again and connects it. What it said before is
+    /// forgotten.
+    pub(crate) fn restart_collector(&mut self) {
+        self.outputs.clear();
+        self.collector = self.started_again().unwrap();
+        self.collector.handle_connected(self.now);
+        self.deliver();
     }
 
     /// The latest request that the collector published.
