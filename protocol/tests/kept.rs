@@ -130,11 +130,9 @@ fn claims_that_were_taken_before_a_restart_are_asked_about() {
     let mut window = Vec::new();
     for position in 0..4 {
         let slot = street.end_slot(position);
-        window.push(street.play_all(slot, 0..MEMBERS));
-        for at in 0..MEMBERS {
-            let message = window[usize::try_from(position).unwrap()][at].message.clone();
-            street.send(&message);
-        }
+        let played = street.play_all(slot, 0..MEMBERS);
+        played.iter().for_each(|one| drop(street.send(&one.message)));
+        window.push(played);
     }
     for at in 0..MEMBERS {
         let played: Vec<_> = window.iter().map(|slot| &slot[at]).collect();
