@@ -138,63 +138,79 @@ impl<S: Scheme> Book<S> {
         now: Timestamp,
     ) -> Result<(), EntryError> {
         let entry = Entry::contribution(&self.roster, envelope, message)?;
+        self.check(core, &entry, now)?;
+        self.take_contribution(core, entry, now)
+    }
+
+    /// Takes a contribution whose proofs were checked.
+    fn take_contribution(
+        &mut self,
+        core: &mut Core<S>,
+        entry: Entry<S>,
+        now: Timestamp,
+    ) -> Result<(), EntryError> {
         let Target::Region(slot) = entry.target else { return Err(EntryError::Outside) };
-        let meter = entry.meter.clone();
-        let end = self.roster.grid().end(slot);
-        let Some(admission) = self.admit(core, entry, end, now)? else {
+        let (meter, message) = (entry.meter.clone(), entry.message.clone());
+        if self.contradicts(&entry) {
+            if self.accuse(core, &entry) {
+                core.event(Event::Conflict { meter, slot });
+            }
+            return Ok(());
+        }
+        let Some(admission) = self.admit(entry) else {
             // It may have been counted, which is forgotten: no receipt would
             // be true.
             core.event(Event::Late { meter, slot });
             return Ok(());
         };
+        let contribution = contribution_digest(&message);
         match admission {
-            Admission::Conflict => {
-                let second = Entry::contribution(&self.roster, envelope, message)?;
-                if self.contradicts(&second) {
-                    if self.accuse(core, &second) {
-                        core.event(Event::Conflict { meter, slot });
-                    }
-                    return Ok(());
-                }
-            }
-            Admission::Late => core.event(Event::Late { meter: meter.clone(), slot }),
             Admission::Counted => {
                 let key = Key::counted(self.roster.epoch(), slot, &meter);
-                persist(core, Change::Write(key, message.to_vec().into()));
+                persist(core, Change::Write(key, message.into()));
             }
-            Admission::Known => {}
+            Admission::Late => core.event(Event::Late { meter: meter.clone(), slot }),
+            // The same ciphertexts with another proof are known as well.
+            Admission::Known | Admission::Conflict => {}
         }
         let on_time = admission != Admission::Late;
-        let contribution = contribution_digest(message);
         self.receipt(core, &Receipt { meter, slot, on_time, contribution });
         self.close_slots(core, now);
         Ok(())
     }
 
-    /// Checks the proofs of an entry that is not known yet, and offers it to
-    /// its round; none if nothing is known of that round.
-    fn admit(
-        &mut self,
+    /// Checks that an entry is not early, and its proofs unless they are known.
+    fn check(
+        &self,
         core: &mut Core<S>,
-        entry: Entry<S>,
-        earliest: Timestamp,
+        entry: &Entry<S>,
         now: Timestamp,
-    ) -> Result<Option<Admission>, EntryError> {
-        if earliest > now + CLOCK_AHEAD {
+    ) -> Result<(), EntryError> {
+        let end = match entry.target {
+            Target::Region(slot) => self.roster.grid().end(slot),
+            Target::Bill(window) => self.roster.grid().window_end(window),
+        };
+        if end > now + CLOCK_AHEAD {
             return Err(EntryError::Outside);
         }
-        let known = self.rounds.get(&entry.target).is_some_and(|round| round.knows(&entry));
+        let known = self.rounds.get(&entry.target).is_some_and(|round| round.knows(entry));
         if !known
-            && entry::verify(&self.roster, std::slice::from_ref(&entry), &mut core.rng).is_err()
+            && entry::verify(&self.roster, std::slice::from_ref(entry), &mut core.rng).is_err()
         {
             return Err(EntryError::Proof);
         }
+        Ok(())
+    }
+
+    /// Offers an entry whose proofs were checked to its round; none if nothing
+    /// is known of that round.
+    fn admit(&mut self, entry: Entry<S>) -> Option<Admission> {
         let target = entry.target;
         if self.is_past(target) {
-            return Ok(None);
+            return None;
         }
         let round = self.rounds.entry(target).or_insert_with(|| Round::collecting(target));
-        Ok(Some(round.admit(entry)))
+        Some(round.admit(entry))
     }
 
     /// Whether a target's round was closed and is forgotten.
@@ -257,6 +273,10 @@ impl<S: Scheme> Book<S> {
     }
 }
 
+/// Makes a change durable before anything that waits to be published: the
+/// changes of all messages that are taken together are one commit.
 fn persist<S: Scheme>(core: &mut Core<S>, change: Change) {
-    core.outputs.push_back(Output::Persist(change));
+    let is_change = |output: &Output| matches!(output, Output::Persist(_));
+    let at = core.outputs.iter().rposition(is_change).map_or(0, |last| last + 1);
+    core.outputs.insert(at, Output::Persist(change));
 }

@@ -46,9 +46,9 @@ impl<S: Scheme> Book<S> {
         claim: Entry<S>,
         now: Timestamp,
     ) -> Result<Option<&'static str>, EntryError> {
+        self.check(core, &claim, now)?;
         let (meter, message) = (claim.meter.clone(), claim.message.clone());
-        let end = self.roster.grid().window_end(window);
-        match self.admit(core, claim, end, now)? {
+        match self.admit(claim) {
             Some(Admission::Counted) => {
                 let key = Key::claimed(self.roster.epoch(), window, &meter);
                 persist(core, Change::Write(key, message.into()));

@@ -169,16 +169,21 @@ impl<S: Scheme> Book<S> {
             return;
         }
         self.erased = slot;
-        let last = |needed: u64, next: u64| needed.min(next.saturating_sub(TRANSCRIPTS));
         for (sort, position) in [
             (Sort::Counted, slot.0),
             (Sort::Claimed, window.0),
-            (Sort::SlotRound, last(slot.0, self.next_slot.0)),
-            (Sort::BillRound, last(window.0, self.next_window.0)),
+            (Sort::SlotRound, oldest_transcript(slot.0, self.next_slot.0)),
+            (Sort::BillRound, oldest_transcript(window.0, self.next_window.0)),
         ] {
             persist(core, Change::EraseBefore(sort, self.roster.epoch(), position));
         }
     }
+}
+
+/// The position of the oldest transcript that is kept: what a bill can need
+/// from `needed` on, and the last ones before `next`.
+fn oldest_transcript(needed: u64, next: u64) -> u64 {
+    needed.min(next.saturating_sub(TRANSCRIPTS))
 }
 
 /// All parts of each round's transcript, as they stand in the records.
@@ -258,4 +263,16 @@ fn accused<S: Scheme>(roster: &AcceptedRoster<S>, kept: &Records) -> BTreeSet<(M
         }
     };
     kept.within(Sort::Evidence, roster.epoch()).filter_map(accusation).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_thousand_transcripts_are_kept_and_more_where_bills_need_them() {
+        assert_eq!(oldest_transcript(900, 950), 0);
+        assert_eq!(oldest_transcript(5_000, 5_020), 4_020);
+        assert_eq!(oldest_transcript(2_000, 5_020), 2_000);
+    }
 }
