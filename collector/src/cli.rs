@@ -7,8 +7,8 @@ use host::shutdown::Shutdown;
 use tokio::runtime::Builder;
 
 use crate::config::Config;
-use crate::decode;
 use crate::epoch::EpochCommand;
+use crate::{decode, evidence};
 
 /// Collects encrypted readings and publishes sums, and nothing but sums.
 #[derive(Debug, Parser)]
@@ -36,6 +36,14 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Shows who signed two things that exclude each other, as the collector
+    /// has kept it; checks such evidence offline.
+    Evidence {
+        #[command(flatten)]
+        file: ConfigFile,
+        #[command(flatten)]
+        options: evidence::Options,
+    },
 }
 
 /// Where the configuration is.
@@ -60,6 +68,7 @@ impl Cli {
             Command::Decode { json } => {
                 decode::lines(std::io::stdin().lock(), std::io::stdout().lock(), json)
             }
+            Command::Evidence { file, options } => show_evidence(&file.config, &options),
         }
     }
 }
@@ -72,6 +81,14 @@ pub fn run(config: &Path) -> anyhow::Result<()> {
     let config = Config::load(config)?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async { crate::run(config, Shutdown::new()?.requested()).await })
+}
+
+fn show_evidence(config: &Path, options: &evidence::Options) -> anyhow::Result<()> {
+    let output = std::io::stdout().lock();
+    match &options.check {
+        Some(file) => evidence::check(file, options.json, output),
+        None => evidence::show(&host::config::load(config)?, options, output),
+    }
 }
 
 #[expect(clippy::print_stdout, reason = "the answer of the command")]

@@ -7,6 +7,7 @@ pub mod config;
 mod daemon;
 pub mod decode;
 mod epoch;
+pub mod evidence;
 mod region;
 
 pub use config::Config;

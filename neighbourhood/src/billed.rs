@@ -75,6 +75,9 @@ mod tests {
                 contributors: vec![meter()],
                 uncounted: Vec::new(),
                 uncounted_slots: Vec::new(),
+                helpers: Vec::new(),
+                unanswered: Vec::new(),
+                culprits: Vec::new(),
             };
             let (latency, is_second) = (Duration::ZERO, place > 0);
             billed.take(&Checked { outcome, expected: None, latency, is_second }, &mut truth);

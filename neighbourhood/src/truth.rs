@@ -210,6 +210,9 @@ mod tests {
             contributors: contributors.iter().map(|name| meter(name)).collect(),
             uncounted: Vec::new(),
             uncounted_slots: Vec::new(),
+            helpers: Vec::new(),
+            unanswered: Vec::new(),
+            culprits: Vec::new(),
         }
     }
 

@@ -28,6 +28,8 @@ use crate::topic::{self, CollectorTopic};
 use book::Book;
 use opening::Opening;
 
+pub use book::KeptError;
+
 /// The epoch that a region starts with.
 const FIRST_EPOCH: Epoch = Epoch(1);
 
@@ -113,6 +115,9 @@ pub enum TermsError {
     /// A member twice.
     #[error("two members have the same id")]
     Members,
+    /// What was kept of an epoch's rounds.
+    #[error(transparent)]
+    Kept(#[from] KeptError),
     /// Slots of different epochs would overlap.
     #[error("slot_seconds: a region keeps the length of its slots from epoch to epoch")]
     SlotSeconds,
@@ -219,7 +224,7 @@ impl<S: Scheme> Collector<S> {
             return Err(TermsError::Collector);
         }
         self.end_before(roster.body().first_slot);
-        let book = Book::new(roster, bytes.to_vec(), kept, now);
+        let book = Book::restore(roster, bytes.to_vec(), kept, now)?;
         self.books.insert(book.roster().epoch(), book);
         Ok(())
     }
@@ -444,7 +449,7 @@ impl<S: Scheme> Collector<S> {
         let first_slot = roster.body().first_slot;
         self.core.event(Event::Opened { epoch, first_slot });
         self.end_before(first_slot);
-        let book = Book::new(roster, bytes, &Records::default(), now);
+        let book = Book::new(roster, bytes, now);
         book.publish_roster(&mut self.core);
         self.books.insert(epoch, book);
         self.opening = None;

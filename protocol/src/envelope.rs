@@ -207,6 +207,13 @@ impl Envelope {
         self.sign1.payload.as_deref().unwrap_or_default()
     }
 
+    /// The message, as it came: it has one encoding.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        // What was decoded can be encoded.
+        self.sign1.clone().to_vec().unwrap_or_default()
+    }
+
     fn body<M: Message>(&self) -> Result<M, Rejection> {
         let body: M = ciborium::from_reader(self.payload()).map_err(|_| Rejection::Body)?;
         if encode(&body) == self.payload() { Ok(body) } else { Err(Rejection::NotCanonical) }

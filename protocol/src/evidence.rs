@@ -1,6 +1,7 @@
 //! Evidence: two statements that one party signed and that exclude each other.
 //! Whoever has the party's key can check it, offline and for ever.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -12,8 +13,12 @@ use crate::id::{Digest, Epoch, RegionId, Sender};
 use crate::identity::IdentityKey;
 use crate::kind::Message;
 use crate::message::{Claim, Contribution, Dealing, Kind, Request, Roster, Target};
+use crate::reading::Register;
 use crate::release;
 use crate::slot::{Slot, Window};
+
+/// Bytes of C1 and C2; the proof behind them has as many.
+const CIPHERTEXT: usize = 64;
 
 /// Two signed messages, and what it takes to check them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +65,9 @@ pub enum About {
 /// Why two messages are no evidence.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum EvidenceError {
+    /// The bytes are no evidence at all.
+    #[error("not evidence")]
+    Unreadable,
     /// One of them is not what it has to be.
     #[error("not a signed message: {0}")]
     Rejected(#[from] Rejection),
@@ -70,10 +78,25 @@ pub enum EvidenceError {
 }
 
 impl Evidence {
+    /// Reads evidence as it is kept and handed on.
+    ///
+    /// # Errors
+    /// [`EvidenceError::Unreadable`]; what it shows is for
+    /// [`Evidence::check`] to say.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, EvidenceError> {
+        ciborium::from_reader(bytes).map_err(|_| EvidenceError::Unreadable)
+    }
+
+    /// The evidence as it is kept and handed on.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        encode(self)
+    }
+
     /// The digest that stands for the evidence.
     #[must_use]
     pub fn digest(&self) -> Digest {
-        Digest::of("evidence", &encode(self))
+        Digest::of("evidence", &self.to_bytes())
     }
 
     /// Checks both signatures, and that the statements exclude each other.
@@ -89,13 +112,17 @@ impl Evidence {
         }
         let pair = Pair { evidence: self, first, second };
         let about = match header.kind {
-            Kind::Roster => pair.excludes(|_: &Roster| Some(About::Rosters)),
-            Kind::Dealing => pair.excludes(|_: &Dealing| Some(About::Dealings)),
-            Kind::Contribution => {
-                pair.excludes(|body: &Contribution| Some(About::Contributions(body.slot)))
-            }
-            Kind::Claim => pair.excludes(|body: &Claim| Some(About::Claims(body.window))),
-            Kind::Request => pair.excludes(|body: &Request| match release::target(body) {
+            Kind::Roster => pair.excludes(|_: &mut Roster| Some(About::Rosters)),
+            Kind::Dealing => pair.excludes(|_: &mut Dealing| Some(About::Dealings)),
+            Kind::Contribution => pair.excludes(|body: &mut Contribution| {
+                strip_proofs(&mut body.registers);
+                Some(About::Contributions(body.slot))
+            }),
+            Kind::Claim => pair.excludes(|body: &mut Claim| {
+                strip_proofs(&mut body.registers);
+                Some(About::Claims(body.window))
+            }),
+            Kind::Request => pair.excludes(|body: &mut Request| match release::target(body) {
                 Target::Region(slot) => Some(About::Sets(slot)),
                 // A window's bills may be asked for in several parts.
                 Target::Bill(_) => None,
@@ -115,17 +142,26 @@ struct Pair<'a> {
 
 impl Pair<'_> {
     /// What both are about, if that is the same and they say different things.
+    /// `about` takes away what may differ.
     fn excludes<M: Message + PartialEq>(
         &self,
-        about: impl Fn(&M) -> Option<About>,
+        about: impl Fn(&mut M) -> Option<About>,
     ) -> Result<About, EvidenceError> {
         let Evidence { key, binding, .. } = self.evidence;
-        let first: M = self.first.open(key, binding)?;
-        let second: M = self.second.open(key, binding)?;
-        match (about(&first), about(&second)) {
+        let mut first: M = self.first.open(key, binding)?;
+        let mut second: M = self.second.open(key, binding)?;
+        match (about(&mut first), about(&mut second)) {
             (Some(a), Some(b)) if a == b && first != second => Ok(a),
             _ => Err(EvidenceError::Compatible),
         }
+    }
+}
+
+/// Leaves C1 and C2 of what is C1, C2, A, z: the same ciphertexts with another
+/// proof say the same.
+fn strip_proofs(registers: &mut BTreeMap<Register, ByteBuf>) {
+    for hidden in registers.values_mut().filter(|hidden| hidden.len() == 2 * CIPHERTEXT) {
+        hidden.truncate(CIPHERTEXT);
     }
 }
 
@@ -150,8 +186,6 @@ impl fmt::Display for About {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::envelope::seal;
     use crate::identity::Identity;
@@ -168,7 +202,7 @@ mod tests {
     }
 
     fn contribution(slot: u64, byte: u8) -> Contribution {
-        let registers = BTreeMap::from([(crate::reading::Register::Import, vec![byte].into())]);
+        let registers = BTreeMap::from([(Register::Import, vec![byte].into())]);
         Contribution { slot: Slot(slot), registers }
     }
 
@@ -194,6 +228,15 @@ mod tests {
     }
 
     #[test]
+    fn evidence_reads_back_as_it_was_handed_on() {
+        let (first, second) = (signed(1, &contribution(7, 1)), signed(1, &contribution(7, 2)));
+        let evidence = Evidence { key: identity().key(), binding: Digest::LAST, first, second };
+        let bytes = evidence.to_bytes();
+        assert_eq!(Evidence::from_bytes(&bytes), Ok(evidence));
+        assert_eq!(Evidence::from_bytes(&bytes[1..]), Err(EvidenceError::Unreadable));
+    }
+
+    #[test]
     fn what_does_not_exclude_each_other_accuses_nobody() {
         let one = || signed(1, &contribution(7, 1));
         let share = |byte| Share { request: Digest::NONE, response: vec![byte].into() };
@@ -205,6 +248,18 @@ mod tests {
         ] {
             assert_eq!(check(first, second), Err(EvidenceError::Compatible));
         }
+    }
+
+    #[test]
+    fn a_fresh_proof_of_the_same_ciphertexts_accuses_nobody() {
+        let claim = |ciphertext: u8, proof: u8| {
+            let hidden = [[ciphertext; CIPHERTEXT], [proof; CIPHERTEXT]].concat();
+            let registers = BTreeMap::from([(Register::Import, hidden.into())]);
+            let slots = [0, 1, 2].into_iter().collect();
+            signed(1, &Claim { window: Window(7), slots, registers })
+        };
+        assert_eq!(check(claim(1, 1), claim(1, 2)), Err(EvidenceError::Compatible));
+        assert_eq!(check(claim(1, 1), claim(2, 1)).unwrap().about, About::Claims(Window(7)));
     }
 
     #[test]

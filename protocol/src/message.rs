@@ -248,6 +248,13 @@ pub struct Outcome {
     pub uncounted: Vec<MeterId>,
     /// Slots of the window that are not in a meter's sum.
     pub uncounted_slots: Vec<Slot>,
+    /// Holders whose shares opened the sum.
+    pub helpers: Vec<MeterId>,
+    /// Holders whose share had not come when the sum was opened.
+    pub unanswered: Vec<MeterId>,
+    /// Holders that sent a share whose proof does not verify, and no better
+    /// one.
+    pub culprits: Vec<MeterId>,
 }
 
 /// How far a round has come.

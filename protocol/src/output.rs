@@ -132,6 +132,8 @@ pub enum Event {
     SecondRoster { epoch: Epoch },
     #[error("{meter} signed two different contributions for slot {slot}")]
     Conflict { meter: MeterId, slot: Slot },
+    #[error("{meter} signed two different claims to window {window}")]
+    SecondClaim { meter: MeterId, window: Window },
     #[error("the contribution of {meter} for slot {slot} came too late")]
     Late { meter: MeterId, slot: Slot },
     #[error("the claim of {meter} for window {window} was not taken: {reason}")]
@@ -172,6 +174,7 @@ impl Event {
             Self::TermsIgnored { .. } => "terms-ignored",
             Self::SecondRoster { .. } => "second-roster",
             Self::Conflict { .. } => "conflict",
+            Self::SecondClaim { .. } => "second-claim",
             Self::Late { .. } => "late",
             Self::ClaimRefused { .. } => "claim-refused",
             Self::BadShare { .. } => "bad-share",

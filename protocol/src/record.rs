@@ -51,9 +51,9 @@ sorts! {
     Counted = 10,
     /// A claim that a collector has taken.
     Claimed = 11,
-    /// A round of a slot that a collector has closed.
+    /// The transcript of a round of a slot that a collector has closed.
     SlotRound = 12,
-    /// A round of a window that a collector has closed.
+    /// The transcript of a round of a window that a collector has closed.
     BillRound = 13,
     /// A collector's state in the ceremony that opens the next epoch.
     Ceremony = 14,
@@ -160,12 +160,52 @@ impl Key {
         Self::at(Sort::Claimed, epoch, window.0, meter.to_string())
     }
 
-    /// A round at the collector.
+    /// A part of a round's transcript at the collector.
     #[must_use]
-    pub fn round(epoch: Epoch, target: Target) -> Self {
+    pub fn round(epoch: Epoch, target: Target, part: &Part) -> Self {
         match target {
-            Target::Region(slot) => Self::at(Sort::SlotRound, epoch, slot.0, String::new()),
-            Target::Bill(window) => Self::at(Sort::BillRound, epoch, window.0, String::new()),
+            Target::Region(slot) => Self::at(Sort::SlotRound, epoch, slot.0, part.to_string()),
+            Target::Bill(window) => Self::at(Sort::BillRound, epoch, window.0, part.to_string()),
+        }
+    }
+}
+
+/// A part of what is kept of a round: its transcript.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The signed request, which commits the set.
+    Request,
+    /// A holder's signed share, good or bad, that came before the sum was
+    /// opened.
+    Share(MeterId),
+    /// That a holder's share came later.
+    Late(MeterId),
+    /// How the round ended.
+    End,
+}
+
+impl Part {
+    /// The part of a name.
+    #[must_use]
+    pub fn of(name: &str) -> Option<Self> {
+        match name.split_once('/') {
+            None if name == "request" => Some(Self::Request),
+            None if name == "end" => Some(Self::End),
+            Some(("share", holder)) => holder.parse().ok().map(Self::Share),
+            Some(("late", holder)) => holder.parse().ok().map(Self::Late),
+            _ => None,
+        }
+    }
+}
+
+/// The part's name in keys.
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Request => f.write_str("request"),
+            Self::Share(holder) => write!(f, "share/{holder}"),
+            Self::Late(holder) => write!(f, "late/{holder}"),
+            Self::End => f.write_str("end"),
         }
     }
 }
@@ -282,6 +322,15 @@ mod tests {
             assert_eq!(Sort::of(sort.number()), Some(*sort));
         }
         assert_eq!(Sort::of(0), None);
+    }
+
+    #[test]
+    fn a_part_of_a_round_reads_back_from_its_name() {
+        let holder: MeterId = "end".parse().unwrap();
+        for part in [Part::Request, Part::Share(holder.clone()), Part::Late(holder), Part::End] {
+            assert_eq!(Part::of(&part.to_string()), Some(part));
+        }
+        assert_eq!((Part::of(""), Part::of("share/")), (None, None));
     }
 
     #[test]

@@ -1,18 +1,28 @@
 //! A round: one request's sums, from the first contribution to the result.
 //! The subject is the region or single meters; the states are the same.
 
+mod end;
+mod help;
+mod said;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use aggregation::{Canonical as _, CombineError, Context, Participant, Scheme};
+use aggregation::{CombineError, Scheme};
 use serde_bytes::ByteBuf;
 
 use crate::entry::{self, Entry, Sum};
+use crate::envelope::{Envelope, Rejection};
 use crate::id::{Digest, MeterId};
-use crate::message::{Outcome, Phase, Request, Share, Status, Subject, Target};
+use crate::message::{Outcome, Request, Share, Subject, Target};
 use crate::reading::Register;
 use crate::release;
 use crate::roster::AcceptedRoster;
 use crate::slot::Timestamp;
+
+use help::Helpers;
+
+pub use end::{Abandoned, Combined, Ended};
+pub use help::{Help, ShareError};
 
 /// What became of an entry that was offered to a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,29 +37,28 @@ pub enum Admission {
     Late,
 }
 
-/// Why a share is not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ShareError {
-    /// The round asks for no shares now, or for none of this sender.
-    NotAsked,
-    /// The share does not verify.
-    Bad,
-}
-
 /// What the holders were asked, and what they answered.
 struct Requested<S: Scheme> {
     digest: Digest,
     message: Vec<u8>,
     sums: Vec<Sum<S>>,
-    accepted: BTreeMap<Participant, S::Accepted>,
-    culprits: BTreeSet<MeterId>,
+    helpers: Helpers<S>,
 }
 
 enum State<S: Scheme> {
     Collecting,
     Requesting(Requested<S>),
-    Combined { at: Timestamp, outcomes: Vec<Outcome> },
-    Abandoned { reason: String, committed: bool, waiting_for: Vec<MeterId>, culprits: Vec<MeterId> },
+    Combined {
+        request: Digest,
+        end: Combined,
+        outcomes: Vec<Outcome>,
+        /// Holders whose share has not come yet.
+        missing: BTreeSet<MeterId>,
+    },
+    Abandoned {
+        is_committed: bool,
+        end: Abandoned,
+    },
 }
 
 /// One round. Its entries stay to the end: bills are checked against them.
@@ -69,9 +78,7 @@ impl<S: Scheme> Round<S> {
     /// Offers an entry whose proofs were checked.
     pub fn admit(&mut self, entry: Entry<S>) -> Admission {
         match self.entries.get(&entry.meter) {
-            Some(known) if known.hidden == entry.hidden && known.slots == entry.slots => {
-                Admission::Known
-            }
+            Some(_) if self.knows(&entry) => Admission::Known,
             Some(_) => Admission::Conflict,
             None if matches!(self.state, State::Collecting) => {
                 self.entries.insert(entry.meter.clone(), entry);
@@ -102,6 +109,12 @@ impl<S: Scheme> Round<S> {
         self.entries.contains_key(meter)
     }
 
+    /// A member's entry in the round, whether or not the set is committed.
+    #[must_use]
+    pub fn entry(&self, meter: &MeterId) -> Option<&Entry<S>> {
+        self.entries.get(meter)
+    }
+
     /// Members whose entries are in the round.
     pub fn meters(&self) -> impl Iterator<Item = &MeterId> {
         self.entries.keys()
@@ -113,8 +126,8 @@ impl<S: Scheme> Round<S> {
         match self.state {
             State::Requesting(_)
             | State::Combined { .. }
-            | State::Abandoned { committed: true, .. } => self.entries.get(meter),
-            State::Collecting | State::Abandoned { committed: false, .. } => None,
+            | State::Abandoned { is_committed: true, .. } => self.entries.get(meter),
+            State::Collecting | State::Abandoned { is_committed: false, .. } => None,
         }
     }
 
@@ -126,12 +139,36 @@ impl<S: Scheme> Round<S> {
             Target::Region(slot) => Request::Region(slot, messages),
             Target::Bill(window) => Request::Bill(window, messages),
         };
+        let message = seal(&request);
+        self.ask(roster, &request, message);
+    }
+
+    /// Turns to the holders again with a set that was committed before, by a
+    /// request whose entries are in the round.
+    ///
+    /// # Errors
+    /// If `message` is no request of this collector, or for another set.
+    pub fn resume(
+        &mut self,
+        roster: &AcceptedRoster<S>,
+        message: Vec<u8>,
+    ) -> Result<(), Rejection> {
+        let request: Request = roster.open_from_collector(&Envelope::parse(&message)?)?;
+        let (Request::Region(_, listed) | Request::Bill(_, listed)) = &request;
+        let messages = self.entries.values().map(|entry| entry.message.as_slice());
+        if !listed.iter().map(|message| message.as_slice()).eq(messages) {
+            return Err(Rejection::Body);
+        }
+        self.ask(roster, &request, message);
+        Ok(())
+    }
+
+    fn ask(&mut self, roster: &AcceptedRoster<S>, request: &Request, message: Vec<u8>) {
         self.state = State::Requesting(Requested {
-            digest: release::digest(&request),
-            message: seal(&request),
+            digest: release::digest(request),
+            message,
             sums: entry::sums(roster, self.target, self.entries.values()),
-            accepted: BTreeMap::new(),
-            culprits: BTreeSet::new(),
+            helpers: Helpers::default(),
         });
     }
 
@@ -146,11 +183,15 @@ impl<S: Scheme> Round<S> {
 
     /// Whether a share or refusal answers this round's request.
     #[must_use]
-    pub fn asked(&self, request: &Digest) -> bool {
-        matches!(&self.state, State::Requesting(requested) if requested.digest == *request)
+    pub fn asked(&self, digest: &Digest) -> bool {
+        match &self.state {
+            State::Requesting(requested) => requested.digest == *digest,
+            State::Combined { request, .. } => request == digest,
+            _ => false,
+        }
     }
 
-    /// Takes a holder's share.
+    /// Takes a holder's share. Once the sums are opened it is only noted.
     ///
     /// # Errors
     /// See [`ShareError`]; a holder of a bad share is remembered as culprit.
@@ -159,30 +200,24 @@ impl<S: Scheme> Round<S> {
         roster: &AcceptedRoster<S>,
         holder: &MeterId,
         share: &Share,
-    ) -> Result<(), ShareError> {
-        let State::Requesting(requested) = &mut self.state else {
-            return Err(ShareError::NotAsked);
-        };
-        let (of, _) = roster.member(holder).ok_or(ShareError::NotAsked)?;
-        if requested.digest != share.request {
+    ) -> Result<Help, ShareError> {
+        if !self.asked(&share.request) {
             return Err(ShareError::NotAsked);
         }
-        if requested.accepted.contains_key(&of) {
-            return Ok(());
+        if let State::Requesting(requested) = &mut self.state {
+            let Requested { digest, sums, helpers, .. } = requested;
+            return helpers.take(roster, (digest, sums), holder, share);
         }
-        let aggregates: Vec<_> = requested.sums.iter().map(|sum| sum.aggregate.clone()).collect();
-        let asked = roster.scheme().request(&aggregates, of);
-        let statement = roster.place().share(holder, &requested.digest);
-        let accepted = S::Response::from_bytes(&share.response).ok().and_then(|response| {
-            roster.scheme().accept(of, &asked, &response, Context(&statement)).ok()
-        });
-        let Some(accepted) = accepted else {
-            requested.culprits.insert(holder.clone());
-            return Err(ShareError::Bad);
-        };
-        requested.culprits.remove(holder);
-        requested.accepted.insert(of, accepted);
-        Ok(())
+        Ok(if self.note(holder) { Help::Noted } else { Help::Known })
+    }
+
+    /// Notes that a holder's share came after the sums were opened; whether
+    /// that is news.
+    pub fn note(&mut self, holder: &MeterId) -> bool {
+        match &mut self.state {
+            State::Combined { missing, .. } => missing.remove(holder),
+            _ => false,
+        }
     }
 
     /// Opens the sums once there are enough shares; none before. `forecast`
@@ -197,107 +232,91 @@ impl<S: Scheme> Round<S> {
         forecast: impl Fn(&Subject, Register) -> u64,
         now: Timestamp,
     ) -> Option<Result<(), CombineError>> {
-        let State::Requesting(requested) = &self.state else { return None };
-        let sums: Vec<_> = requested
-            .sums
-            .iter()
-            .map(|sum| {
-                let forecast = forecast(&sum.subject, sum.register);
-                (sum.aggregate.clone(), sum.range(forecast))
-            })
-            .collect();
-        let values = match roster.scheme().combine(decoder, &sums, &requested.accepted) {
+        let State::Requesting(Requested { sums, helpers, .. }) = &self.state else { return None };
+        if helpers.count() < usize::from(roster.scheme().threshold()) {
+            return None;
+        }
+        let in_range =
+            |sum: &Sum<S>| (sum.aggregate.clone(), sum.range(forecast(&sum.subject, sum.register)));
+        let sums: Vec<_> = sums.iter().map(in_range).collect();
+        let values = match roster.scheme().combine(decoder, &sums, helpers.accepted()) {
             Err(CombineError::Missing(_)) => return None,
             Err(error) => return Some(Err(error)),
             Ok(values) => values,
         };
-        let opened = requested.sums.iter().zip(values);
-        let outcomes = opened.map(|(sum, value)| self.outcome(roster, sum, value)).collect();
-        self.state = State::Combined { at: now, outcomes };
+        let end = helpers.combined(roster, now, values);
+        self.finish(roster, Ended::Combined(end));
         Some(Ok(()))
+    }
+
+    /// Ends the round, which has turned to the holders if its sums are opened.
+    pub fn finish(&mut self, roster: &AcceptedRoster<S>, end: Ended) {
+        let state = std::mem::replace(&mut self.state, State::Collecting);
+        self.state = match (state, end) {
+            (State::Requesting(requested), Ended::Combined(end)) => {
+                let opened = requested.sums.iter().zip(&end.values);
+                let outcomes = opened.map(|(sum, value)| self.outcome(roster, sum, *value, &end));
+                let outcomes = outcomes.collect();
+                let missing = end.unanswered.iter().cloned().collect();
+                State::Combined { request: requested.digest, end, outcomes, missing }
+            }
+            (state, Ended::Abandoned(end)) => {
+                let is_committed = matches!(state, State::Requesting(_));
+                State::Abandoned { is_committed, end }
+            }
+            (state, Ended::Combined(_)) => state,
+        };
+    }
+
+    /// Gives the round up. Its set stays committed if holders were asked.
+    pub fn abandon(&mut self, roster: &AcceptedRoster<S>, reason: String) {
+        let (waiting_for, culprits) = match &self.state {
+            State::Requesting(Requested { helpers, .. }) => {
+                (helpers.missing(roster), helpers.culprits())
+            }
+            _ => (Vec::new(), Vec::new()),
+        };
+        let end = Abandoned { reason, waiting_for, culprits };
+        self.finish(roster, Ended::Abandoned(end));
+    }
+
+    /// How the round ended, if it did.
+    #[must_use]
+    pub fn end(&self) -> Option<Ended> {
+        match &self.state {
+            State::Collecting | State::Requesting(_) => None,
+            State::Combined { end, .. } => Some(Ended::Combined(end.clone())),
+            State::Abandoned { end, .. } => Some(Ended::Abandoned(end.clone())),
+        }
+    }
+
+    /// Whether there will be no result.
+    #[must_use]
+    pub fn is_abandoned(&self) -> bool {
+        matches!(self.state, State::Abandoned { .. })
+    }
+
+    /// Whether the sums are opened, some holders have not answered, and nobody
+    /// has been told so at the deadline.
+    #[must_use]
+    pub fn is_unsettled(&self) -> bool {
+        matches!(&self.state, State::Combined { end, missing, .. }
+            if !end.is_settled && !missing.is_empty())
+    }
+
+    /// Waits no longer for those that have not answered.
+    pub fn settle(&mut self) {
+        if let State::Combined { end, .. } = &mut self.state {
+            end.is_settled = true;
+        }
     }
 
     /// The sums, if they were opened at `since` or later.
     #[must_use]
     pub fn outcomes(&self, since: Timestamp) -> &[Outcome] {
         match &self.state {
-            State::Combined { at, outcomes } if *at >= since => outcomes,
+            State::Combined { end, outcomes, .. } if end.at >= since => outcomes,
             _ => &[],
         }
-    }
-
-    fn outcome(&self, roster: &AcceptedRoster<S>, sum: &Sum<S>, sum_wh: u64) -> Outcome {
-        let (first_slot, contributors, uncounted, uncounted_slots) =
-            match (&sum.subject, self.target) {
-                (Subject::Meter(meter), Target::Bill(window)) => {
-                    let first = roster.grid().first_slot(window);
-                    let slots = self.entries.get(meter).map(|claim| &claim.slots);
-                    let left_out = (0..roster.parameters().window_slots.get())
-                        .filter(|position| slots.is_none_or(|slots| !slots.contains(*position)));
-                    let left_out = left_out.map(|position| first.plus(position.into())).collect();
-                    (first, vec![meter.clone()], Vec::new(), left_out)
-                }
-                (_, Target::Bill(window)) => {
-                    (roster.grid().first_slot(window), Vec::new(), Vec::new(), Vec::new())
-                }
-                (_, Target::Region(slot)) => {
-                    (slot, self.meters().cloned().collect(), self.uncounted(roster), Vec::new())
-                }
-            };
-        Outcome {
-            subject: sum.subject.clone(),
-            register: sum.register,
-            first_slot,
-            slots: sum.slots,
-            sum_wh,
-            contributors,
-            uncounted,
-            uncounted_slots,
-        }
-    }
-
-    fn uncounted(&self, roster: &AcceptedRoster<S>) -> Vec<MeterId> {
-        let absent = |meter: &&MeterId| !self.entries.contains_key(*meter);
-        roster.participants().map(|(_, meter)| meter).filter(absent).cloned().collect()
-    }
-
-    fn waiting_for(&self, roster: &AcceptedRoster<S>) -> Vec<MeterId> {
-        let State::Requesting(requested) = &self.state else { return Vec::new() };
-        let absent = |(of, _): &(Participant, _)| !requested.accepted.contains_key(of);
-        roster.participants().filter(absent).map(|(_, meter)| meter.clone()).collect()
-    }
-
-    /// Gives the round up. Its set stays committed if holders were asked.
-    pub fn abandon(&mut self, roster: &AcceptedRoster<S>, reason: String) {
-        let waiting_for = self.waiting_for(roster);
-        let (committed, culprits) = match &self.state {
-            State::Requesting(requested) => (true, requested.culprits.iter().cloned().collect()),
-            _ => (false, Vec::new()),
-        };
-        self.state = State::Abandoned { reason, committed, waiting_for, culprits };
-    }
-
-    /// Where the round stands; none while it collects.
-    #[must_use]
-    pub fn status(&self, roster: &AcceptedRoster<S>) -> Option<Status> {
-        let (phase, waiting_for, culprits) = match &self.state {
-            State::Collecting => return None,
-            State::Requesting(requested) => {
-                let culprits = requested.culprits.iter().cloned().collect();
-                (Phase::Requesting, self.waiting_for(roster), culprits)
-            }
-            State::Combined { .. } => (Phase::Combined, Vec::new(), Vec::new()),
-            State::Abandoned { reason, waiting_for, culprits, .. } => {
-                (Phase::Abandoned(reason.clone()), waiting_for.clone(), culprits.clone())
-            }
-        };
-        Some(Status {
-            target: self.target,
-            phase,
-            counted: self.meters().cloned().collect(),
-            uncounted: self.uncounted(roster),
-            waiting_for,
-            culprits,
-        })
     }
 }

@@ -383,10 +383,15 @@ fn a_result_is_written_as_before() {
         contributors: meters(0..3),
         uncounted: meters(3..4),
         uncounted_slots: vec![],
+        helpers: meters(0..2),
+        unanswered: meters(2..3),
+        culprits: meters(3..4),
     };
     let message = street.by_collector(&body);
     let signed = (&collector_identity(), street.roster.digest());
-    check(&message, signed, &body, &["contributor", "contributor", "contributor", "uncounted"]);
+    let names = ["contributor", "contributor", "contributor", "uncounted"];
+    let names = [&names[..], &["helper", "helper", "unanswered", "culprit"]].concat();
+    check(&message, signed, &body, &names);
 }
 
 #[test]
@@ -394,7 +399,9 @@ fn a_status_is_written_as_before() {
     let street = Street::new();
     let body = Status {
         target: Target::Bill(Window(0)),
-        phase: Phase::Abandoned("1 holders did not help in time".to_owned()),
+        phase: Phase::Abandoned(
+            "3 of at least 4 holders helped in time: waiting for meter-04".to_owned(),
+        ),
         counted: meters(0..2),
         uncounted: meters(2..4),
         waiting_for: meters(3..4),

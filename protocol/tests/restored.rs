@@ -189,7 +189,7 @@ fn a_clock_that_was_set_back_encrypts_no_slot_again() {
     let mut street = Region::<Plain>::open(MEMBERS);
     let slots = [street.end_slot(0), street.end_slot(1)];
     street.contribution(HOLDER, slots[1], 417);
-    let now = std::mem::replace(&mut street.now, common::START);
+    let now = std::mem::replace(&mut street.now, START);
     street.restart(HOLDER);
     street.now = now;
     for slot in slots {
@@ -208,7 +208,7 @@ fn a_clock_that_was_set_back_opens_nothing_that_was_forgotten() {
     street.meters[HOLDER].handle_timeout(street.now);
     street.drain(HOLDER);
     assert_eq!(street.disks[HOLDER].of(Sort::Answer).count(), 0);
-    street.now = common::START;
+    street.now = START;
     street.restart(HOLDER);
     street.now = then;
     let refused = Answer::Refused(Reason::PastDeadline);

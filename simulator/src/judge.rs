@@ -43,8 +43,12 @@ pub enum Violation {
     Span(Slot),
     #[error("the bill of {meter} covers slot {slot}, whose result does not count it")]
     Disagreement { meter: MeterId, slot: Slot },
-    #[error("the bill of {meter} covers slot {slot}, whose result does not count everybody")]
-    NotWhole { meter: MeterId, slot: Slot },
+    #[error("a bill of the window with slot {0} was opened, whose result does not count everybody")]
+    Closed(Slot),
+    #[error("the sum from slot {slot} on was opened by {found} of at least {needed} holders")]
+    TooFewHelpers { slot: Slot, found: usize, needed: usize },
+    #[error("helpers, unanswered and culprits of slot {0} are not the members")]
+    Holders(Slot),
     #[error("{holder} helped to open two sets of slot {slot}")]
     TwoSets { holder: MeterId, slot: Slot },
     #[error("{meter} encrypted slot {slot} twice")]
@@ -223,6 +227,7 @@ impl<S: Scheme> Judge<S> {
             Subject::Meter(meter) => self.check_bill(meter, outcome)?,
         }
         self.check_agreement(outcome)?;
+        self.check_holders(outcome)?;
         let known = self.said.entry(ResultKey::of(outcome)).or_insert_with(|| outcome.clone());
         if known == outcome { Ok(()) } else { Err(Violation::TwoResults(outcome.first_slot)) }
     }
@@ -280,7 +285,7 @@ impl<S: Scheme> Judge<S> {
         Some(covered.collect())
     }
 
-    /// A bill covers no slot whose own result does not count every meter.
+    /// A bill covers no slot whose own result does not count the meter.
     fn check_agreement(&self, new: &Outcome) -> Result<(), Violation> {
         let known = self.said.values();
         let all: Vec<_> = known.filter(|known| known.register == new.register).collect();
@@ -300,11 +305,27 @@ impl<S: Scheme> Judge<S> {
             Subject::Meter(meter) if covered && !region.contributors.contains(meter) => {
                 Err(Violation::Disagreement { meter: meter.clone(), slot })
             }
-            Subject::Meter(meter) if covered && !region.uncounted.is_empty() => {
-                Err(Violation::NotWhole { meter: meter.clone(), slot })
-            }
+            _ if covered && !region.uncounted.is_empty() => Err(Violation::Closed(slot)),
             _ => Ok(()),
         }
+    }
+
+    fn check_holders(&self, outcome: &Outcome) -> Result<(), Violation> {
+        let slot = outcome.first_slot;
+        let mut holders = outcome.helpers.clone();
+        holders.extend_from_slice(&outcome.unanswered);
+        holders.extend_from_slice(&outcome.culprits);
+        holders.sort();
+        if holders != self.ids {
+            return Err(Violation::Holders(slot));
+        }
+        let found = outcome.helpers.len();
+        let scheme = self.roster.as_ref().map(AcceptedRoster::scheme);
+        let needed = scheme.map_or(0, |scheme| usize::from(scheme.threshold()));
+        if found < needed {
+            return Err(Violation::TooFewHelpers { slot, found, needed });
+        }
+        Ok(())
     }
 
     fn contributors_needed(&self) -> usize {
@@ -327,13 +348,14 @@ mod tests {
     use crate::plan::Plan;
     use crate::world::World;
 
-    /// A world after its first window, with one result of each sort.
+    /// A world after two windows: with a bill of the first, and the result of a
+    /// slot of the second that does not count everybody.
     fn after_a_window() -> (World<Plain>, Outcome, Outcome) {
         let plan = Plan::small::<Plain>(1, "north".parse().unwrap());
         let mut world = World::new(plan, Truth::powers(15), Arc::new(())).unwrap();
         let grid = world.open().unwrap();
         world.silence(3, grid.origin.plus(12));
-        world.run_until(grid.end(grid.origin.plus(13))).unwrap();
+        world.run_until(grid.end(grid.origin.plus(20))).unwrap();
         let of = |slot: u64, is_region: bool| {
             let mut found = world.judge.results.values().map(|published| &published.outcome);
             let sort = |outcome: &&Outcome| {
@@ -425,27 +447,40 @@ mod tests {
         assert!(matches!(found, Err(Violation::TwoResults(_))), "{found:?}");
     }
 
+    /// What the judge says to a bill of the window in which meter 3 was silent.
+    fn bill_of_the_second_window(number: u16) -> (Violation, MeterId, Slot) {
+        let (mut world, region, bill) = after_a_window();
+        let (id, first_slot) = (world.id(number).unwrap().clone(), bill.first_slot.plus(10));
+        let truth = Truth::powers(15);
+        let wh = |position| truth.wh(number, bill.register, first_slot.plus(position));
+        let bill = Outcome {
+            subject: Subject::Meter(id.clone()),
+            first_slot,
+            sum_wh: (0..10).map(wh).sum(),
+            contributors: vec![id.clone()],
+            ..bill
+        };
+        (world.judge.see_outcome(&bill).unwrap_err(), id, region.first_slot)
+    }
+
     #[test]
     fn a_bill_that_covers_what_was_not_counted_is_seen() {
-        let (mut world, region, bill) = after_a_window();
-        let (first_slot, slot) = (bill.first_slot.plus(10), region.first_slot);
-        let truth = Truth::powers(15);
-        for (number, violation) in [
-            (3, |meter, slot| Violation::Disagreement { meter, slot }),
-            (4, |meter, slot| Violation::NotWhole { meter, slot }),
-        ] as [(u16, fn(_, _) -> _); 2]
-        {
-            let id = world.id(number).unwrap().clone();
-            let wh = |at| truth.wh(number, bill.register, first_slot.plus(at));
-            let found = world.judge.see_outcome(&Outcome {
-                subject: Subject::Meter(id.clone()),
-                first_slot,
-                sum_wh: (0..10).map(wh).sum(),
-                contributors: vec![id.clone()],
-                ..bill.clone()
-            });
-            assert_eq!(found, Err(violation(id, slot)));
-        }
+        let (found, meter, slot) = bill_of_the_second_window(3);
+        assert_eq!(found, Violation::Disagreement { meter, slot });
+    }
+
+    #[test]
+    fn a_bill_of_a_window_that_leaves_somebody_out_is_seen() {
+        let (found, _, slot) = bill_of_the_second_window(4);
+        assert_eq!(found, Violation::Closed(slot));
+    }
+
+    #[test]
+    fn a_sum_with_too_little_help_is_seen() {
+        let found = verdict(|_, bill| bill.unanswered.extend(bill.helpers.pop()));
+        assert!(matches!(found, Err(Violation::TooFewHelpers { found: 11, .. })), "{found:?}");
+        let found = verdict(|_, bill| bill.helpers.truncate(11));
+        assert!(matches!(found, Err(Violation::Holders(_))), "{found:?}");
     }
 
     #[test]

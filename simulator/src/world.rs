@@ -148,6 +148,12 @@ impl<S: Scheme> World<S> {
         self.judge.roster.as_ref().map(|roster| *roster.grid())
     }
 
+    /// How many holders open a sum, once the epoch is open.
+    #[must_use]
+    pub fn threshold(&self) -> Option<usize> {
+        self.judge.roster.as_ref().map(|roster| usize::from(roster.scheme().threshold()))
+    }
+
     /// Everything that was published so far.
     #[must_use]
     pub fn wire(&self) -> &[Publication] {

@@ -5,7 +5,10 @@ mod common;
 
 use std::time::Duration;
 
-use common::{billed, events, meter, nth, open, plan, plan_with, summed, unspoken, within, world};
+use common::{
+    billed, count, events, meter, nth, open, plan, plan_with, summed, unheard, unspoken, within,
+    world,
+};
 use protocol::message::Target;
 use protocol::reading::Register;
 use simulator::{Faults, Party};
@@ -27,21 +30,21 @@ fn a_restarted_meter_refuses_what_ended_before_its_start_and_takes_part_again() 
     }
     assert_eq!(events(&report, Party::Meter(2), "joined").len(), 2);
     assert_eq!(summed(&report, &grid).len(), 38);
+    assert_eq!(billed(&report, &grid, 3), [0, 2, 3]);
     let outcome = report.region(Register::Import, nth(&grid, 12)).unwrap();
     assert!(outcome.contributors.contains(&meter(2)));
     assert_eq!(billed(&report, &grid, 2), [0, 2, 3]);
 }
 
 #[test]
-fn a_restart_amid_a_window_costs_nobody_the_bill() {
+fn a_restart_amid_a_window_costs_nobody_else_the_bill() {
     let (mut world, grid) = open(plan(52));
     world.run_until(within(&grid, 13, 30)).unwrap();
     world.start(Party::Meter(2)).unwrap();
     let report = world.run().unwrap();
     assert_eq!(summed(&report, &grid).len(), 40);
-    for number in 0..12 {
-        assert_eq!(billed(&report, &grid, number), [0, 1, 2, 3]);
-    }
+    assert_eq!(billed(&report, &grid, 3), [0, 1, 2, 3]);
+    assert_eq!(billed(&report, &grid, 2), [0, 2, 3]);
 }
 
 #[test]
@@ -64,8 +67,8 @@ fn a_collector_that_restarts_goes_on_with_the_same_roster() {
     let report = world.run().unwrap();
     assert_eq!(summed(&report, &grid), (0..40).collect::<Vec<_>>());
     assert_eq!(events(&report, Party::Collector, "opened").len(), 1);
-    // What was counted before the restart is not known any more.
-    assert_eq!(billed(&report, &grid, 0), [0, 2, 3]);
+    assert_eq!(billed(&report, &grid, 0), [0, 1, 2, 3]);
+    assert_eq!(count(&report, "abandoned"), 0);
     assert_eq!(unspoken(&report, &grid), []);
 }
 
@@ -79,15 +82,61 @@ fn a_collector_that_restarts_while_the_epoch_opens_opens_it_all_the_same() {
 }
 
 #[test]
-fn a_collector_that_was_down_sums_again_and_bills_later_windows() {
+fn a_collector_that_was_down_collects_what_it_missed() {
     let (mut world, grid) = open(plan(56));
     world.run_until(within(&grid, 11, 0) + Duration::from_millis(60)).unwrap();
     world.stop(Party::Collector);
     world.run_until(within(&grid, 13, 30)).unwrap();
     world.start(Party::Collector).unwrap();
     let report = world.run().unwrap();
-    assert_eq!(summed(&report, &grid).len(), 37);
-    assert_eq!(billed(&report, &grid, 0), [0, 2, 3]);
+    assert_eq!(summed(&report, &grid).len(), 40);
+    assert_eq!(billed(&report, &grid, 0), [0, 1, 2, 3]);
+    assert_eq!(count(&report, "abandoned"), 0);
+}
+
+#[test]
+fn a_collector_that_restarts_again_and_again_loses_no_result() {
+    let (mut world, grid) = open(plan(57));
+    for (position, seconds) in [(2, 0), (5, 1), (9, 59), (10, 0), (10, 20), (19, 30), (30, 0)] {
+        let at = within(&grid, position, seconds) + Duration::from_millis(40 * seconds);
+        world.run_until(at).unwrap();
+        world.start(Party::Collector).unwrap();
+    }
+    let report = world.run().unwrap();
+    assert_eq!(summed(&report, &grid).len(), 40);
+    assert_eq!(billed(&report, &grid, 11), [0, 1, 2, 3]);
+    assert_eq!((count(&report, "abandoned"), unheard(&report, &grid)), (0, vec![]));
+}
+
+/// Four of twelve meters are away for a window, and come back without
+/// anybody's help.
+#[test]
+fn absent_meters_that_return_take_part_again() {
+    let (mut world, grid) = open(plan(58));
+    world.run_until(within(&grid, 9, 30)).unwrap();
+    (0..4).for_each(|number| world.cut_off(Party::Meter(number)));
+    world.run_until(within(&grid, 19, 30)).unwrap();
+    (0..4).for_each(|number| world.reconnect(Party::Meter(number)));
+    let threshold = world.threshold().unwrap();
+    let report = world.run().unwrap();
+
+    assert_eq!(unspoken(&report, &grid), []);
+    // Those that stayed open the sums if they are enough. Else the rounds
+    // wait, and those open whose deadline has not passed meanwhile.
+    let away = (9..19).filter(|at| report.region(Register::Import, nth(&grid, *at)).is_some());
+    let away: Vec<_> = away.collect();
+    if threshold <= 8 {
+        assert_eq!(away, (9..19).collect::<Vec<_>>());
+    } else {
+        assert!(!away.is_empty());
+    }
+    for position in 20..40 {
+        let outcome = report.region(Register::Import, nth(&grid, position)).unwrap();
+        assert!(outcome.uncounted.is_empty() && outcome.helpers.len() >= threshold, "{outcome:?}");
+    }
+    for number in [0, 11] {
+        assert_eq!(billed(&report, &grid, number), [2, 3]);
+    }
 }
 
 #[test]

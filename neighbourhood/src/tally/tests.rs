@@ -84,6 +84,9 @@ impl Run {
             contributors: METERS.iter().map(|name| name.parse().unwrap()).collect(),
             uncounted: Vec::new(),
             uncounted_slots: Vec::new(),
+            helpers: Vec::new(),
+            unanswered: Vec::new(),
+            culprits: Vec::new(),
         };
         outcome.sum_wh = self.truth.expected(&outcome).unwrap();
         outcome

@@ -1,10 +1,13 @@
 //! The rounds of an epoch: what comes in, and what is published.
 
+mod bills;
+mod help;
 mod intake;
+mod kept;
 mod omissions;
 mod schedule;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use aggregation::Scheme;
@@ -12,17 +15,19 @@ use aggregation::Scheme;
 use crate::entry::{self, Entry, EntryError};
 use crate::envelope::{Envelope, Message, Rejection, seal};
 use crate::id::{MeterId, Sender};
-use crate::message::{Confirmation, KeyPart, Kind, Receipt, Refusal, Share, Subject, Target};
+use crate::message::{Confirmation, KeyPart, Kind, Receipt, Subject, Target};
 use crate::meter::contribution_digest;
-use crate::output::Event;
+use crate::output::{Event, Output};
 use crate::reading::Register;
-use crate::record::Records;
+use crate::record::{Change, Key};
 use crate::roster::AcceptedRoster;
-use crate::round::{Admission, Round, ShareError};
+use crate::round::{Admission, Round};
 use crate::slot::{Slot, Timestamp, Window};
 use crate::topic::CollectorTopic;
 
 use super::Core;
+
+pub use kept::KeptError;
 
 /// How far a member's clock may run ahead of the collector's.
 const CLOCK_AHEAD: Duration = Duration::from_secs(2);
@@ -41,33 +46,37 @@ pub(super) struct Book<S: Scheme> {
     next_slot: Slot,
     /// The window whose bills are asked for next.
     next_window: Window,
+    /// No round closes before that: after a start, members have a grace to
+    /// say what they could not say before.
+    patience: Timestamp,
     next_republish: Option<Timestamp>,
     /// Results from then on may not have been heard.
     unheard_since: Timestamp,
     online_since: Option<Timestamp>,
     forecasts: BTreeMap<(Subject, Register), u64>,
+    /// Whom there is evidence against, and about what.
+    accused: BTreeSet<(MeterId, Target)>,
+    /// Records of earlier slots are erased.
+    erased: Slot,
 }
 
 impl<S: Scheme> Book<S> {
-    pub(super) fn new(
-        roster: AcceptedRoster<S>,
-        signed_roster: Vec<u8>,
-        _kept: &Records,
-        now: Timestamp,
-    ) -> Self {
-        let next_slot = roster.grid().slot_at(now).max(roster.body().first_slot);
-        let next_window = roster.grid().window_of(next_slot).unwrap_or(Window(0));
-        let (rounds, next_republish, forecasts) = Default::default();
+    /// The book of an epoch that has just opened.
+    pub(super) fn new(roster: AcceptedRoster<S>, signed_roster: Vec<u8>, now: Timestamp) -> Self {
+        let (rounds, next_republish, forecasts, accused) = Default::default();
         Self {
+            next_slot: roster.body().first_slot,
+            erased: roster.body().first_slot,
+            next_window: Window(0),
             roster,
             signed_roster,
             rounds,
-            next_slot,
-            next_window,
+            patience: Timestamp(0),
             next_republish,
             unheard_since: NEVER,
             online_since: Some(now),
             forecasts,
+            accused,
         }
     }
 
@@ -141,33 +150,55 @@ impl<S: Scheme> Book<S> {
     }
 
     /// Takes a contribution whose proofs were checked.
-    fn handle_contribution(
+    fn take_contribution(
         &mut self,
         core: &mut Core<S>,
         entry: Entry<S>,
         now: Timestamp,
     ) -> Result<(), EntryError> {
         let Target::Region(slot) = entry.target else { return Err(EntryError::Outside) };
-        let meter = entry.meter.clone();
-        let contribution = contribution_digest(&entry.message);
+        let (meter, message) = (entry.meter.clone(), entry.message.clone());
+        if self.contradicts(&entry) {
+            if self.accuse(core, &entry) {
+                core.event(Event::Conflict { meter, slot });
+            }
+            return Ok(());
+        }
         let Some(admission) = self.admit(entry) else {
-            // It may have been counted before this collector started: no
-            // receipt would be true.
+            // It may have been counted, which is forgotten: no receipt would
+            // be true.
             core.event(Event::Late { meter, slot });
             return Ok(());
         };
+        let contribution = contribution_digest(&message);
         match admission {
-            Admission::Conflict => {
-                core.event(Event::Conflict { meter, slot });
-                return Ok(());
+            Admission::Counted => {
+                let key = Key::counted(self.roster.epoch(), slot, &meter);
+                persist(core, Change::Write(key, message.into()));
             }
             Admission::Late => core.event(Event::Late { meter: meter.clone(), slot }),
-            Admission::Counted | Admission::Known => {}
+            // The same ciphertexts with another proof are known as well.
+            Admission::Known | Admission::Conflict => {}
         }
         let on_time = admission != Admission::Late;
         self.receipt(core, &Receipt { meter, slot, on_time, contribution });
         self.close_slots(core, now);
         Ok(())
+    }
+
+    /// Checks that an entry is not early, and its proofs unless they are known.
+    fn check(
+        &self,
+        core: &mut Core<S>,
+        entry: &Entry<S>,
+        now: Timestamp,
+    ) -> Result<(), EntryError> {
+        if self.is_early(entry.target, now) {
+            return Err(EntryError::Outside);
+        }
+        let holds =
+            self.knows(entry) || entry::check_batch(&self.roster, &[entry], &mut core.rng).is_ok();
+        if holds { Ok(()) } else { Err(EntryError::Proof) }
     }
 
     /// Offers an entry whose proofs were checked to its round; none if nothing
@@ -181,8 +212,7 @@ impl<S: Scheme> Book<S> {
         Some(round.admit(entry))
     }
 
-    /// Whether a target's round was closed before, or by a collector that ran
-    /// before this one.
+    /// Whether a target's round was closed and is forgotten.
     fn is_past(&self, target: Target) -> bool {
         let past = match target {
             Target::Region(slot) => slot < self.next_slot,
@@ -191,142 +221,18 @@ impl<S: Scheme> Book<S> {
         past && !self.rounds.contains_key(&target)
     }
 
-    /// Whether everybody who can be in a round is.
+    /// Whether a round still collects and every member is in it.
     fn has_all(&self, target: Target) -> bool {
         let Some(round) = self.rounds.get(&target).filter(|round| round.is_collecting()) else {
             return false;
         };
-        let mut members = self.roster.participants().map(|(_, meter)| meter);
-        match target {
-            Target::Region(_) => members.all(|meter| round.has(meter)),
-            Target::Bill(window) => {
-                let closed = self.next_slot > self.roster.grid().last_slot(window);
-                closed && members.all(|meter| round.has(meter) || !self.may_claim(window, meter))
-            }
-        }
-    }
-
-    /// Whether a member was counted in as many slots of a window as a bill
-    /// has at least.
-    fn may_claim(&self, window: Window, meter: &MeterId) -> bool {
-        let grid = self.roster.grid();
-        let slots =
-            Target::Region(grid.first_slot(window))..=Target::Region(grid.last_slot(window));
-        let counted = self.rounds.range(slots).filter(|(_, round)| round.counted(meter).is_some());
-        counted.count() >= usize::from(self.roster.parameters().min_slots)
+        self.roster.participants().all(|(_, meter)| round.has(meter))
     }
 
     fn receipt(&self, core: &mut Core<S>, receipt: &Receipt) {
         let message = self.seal(core, receipt);
         let topic = CollectorTopic::Receipt(receipt.meter.clone());
         core.publish_with_view((&topic, self.roster.epoch()), message, receipt);
-    }
-
-    pub(super) fn handle_claim(
-        &mut self,
-        core: &mut Core<S>,
-        envelope: &Envelope,
-        message: &[u8],
-        now: Timestamp,
-    ) -> Result<(), EntryError> {
-        let entry = Entry::claim(&self.roster, envelope, message)?;
-        let Target::Bill(window) = entry.target else { return Err(EntryError::Outside) };
-        let meter = entry.meter.clone();
-        if let Err(reason) = self.check_claim(window, &entry) {
-            core.event(Event::ClaimRefused { meter, window, reason });
-            return Ok(());
-        }
-        if self.is_early(entry.target, now) {
-            return Err(EntryError::Outside);
-        }
-        if !self.knows(&entry)
-            && entry::check_batch(&self.roster, &[&entry], &mut core.rng).is_err()
-        {
-            return Err(EntryError::Proof);
-        }
-        match self.admit(entry) {
-            Some(Admission::Counted | Admission::Known) => {}
-            Some(Admission::Late) | None => {
-                core.event(Event::ClaimRefused { meter, window, reason: "too late" });
-            }
-            Some(Admission::Conflict) => {
-                core.event(Event::ClaimRefused { meter, window, reason: "a second claim" });
-            }
-        }
-        self.close_windows(core, now);
-        Ok(())
-    }
-
-    /// A claim must be the sum of what was counted: a bill agrees with the
-    /// region sums.
-    fn check_claim(&self, window: Window, claim: &Entry<S>) -> Result<(), &'static str> {
-        let first = self.roster.grid().first_slot(window);
-        let mut sums: BTreeMap<Register, S::Aggregate> = BTreeMap::new();
-        for position in 0..self.roster.parameters().window_slots.get() {
-            let target = Target::Region(first.plus(position.into()));
-            let counted = self.rounds.get(&target).and_then(|round| round.counted(&claim.meter));
-            if counted.is_some() != claim.slots.contains(position) {
-                return Err("its slots are not those that were counted");
-            }
-            let Some(counted) = counted else { continue };
-            for (register, hidden) in &counted.hidden {
-                self.roster.scheme().fold(sums.entry(*register).or_default(), hidden);
-            }
-        }
-        if sums == claim.alone(self.roster.scheme()) {
-            Ok(())
-        } else {
-            Err("not the sum of what was counted")
-        }
-    }
-
-    pub(super) fn handle_share(
-        &mut self,
-        core: &mut Core<S>,
-        envelope: &Envelope,
-        now: Timestamp,
-    ) -> Result<(), EntryError> {
-        let (holder, share): (MeterId, Share) = self.roster.open_from_member(envelope)?;
-        let asked = self.rounds.iter_mut().find(|(_, round)| round.asked(&share.request));
-        let Some((target, round)) = asked else { return Ok(()) };
-        let target = *target;
-        match round.take(&self.roster, &holder, &share) {
-            Ok(()) => self.combine(core, target, now),
-            Err(ShareError::Bad) => core.event(Event::BadShare { holder, target }),
-            Err(ShareError::NotAsked) => {}
-        }
-        Ok(())
-    }
-
-    pub(super) fn handle_refusal(
-        &mut self,
-        core: &mut Core<S>,
-        envelope: &Envelope,
-    ) -> Result<(), EntryError> {
-        let (holder, refusal): (MeterId, Refusal) = self.roster.open_from_member(envelope)?;
-        if self.rounds.values().any(|round| round.asked(&refusal.request)) {
-            let reason = refusal.reason.chars().filter(char::is_ascii_graphic).take(32).collect();
-            core.event(Event::HolderRefused { holder, reason });
-        }
-        Ok(())
-    }
-
-    fn combine(&mut self, core: &mut Core<S>, target: Target, now: Timestamp) {
-        let Some(round) = self.rounds.get_mut(&target) else { return };
-        let forecasts = &self.forecasts;
-        let forecast = |subject: &Subject, register| {
-            forecasts.get(&(subject.clone(), register)).copied().unwrap_or(0)
-        };
-        let counted = round.meters().count();
-        match round.combine(&self.roster, &core.decoder, forecast, now) {
-            None => {}
-            Some(Ok(())) => {
-                core.event(Event::Combined { target, counted });
-                self.publish_outcomes(core, target, now);
-                self.publish_status(core, target);
-            }
-            Some(Err(error)) => self.abandon(core, target, error.to_string()),
-        }
     }
 
     fn publish_outcomes(&mut self, core: &mut Core<S>, target: Target, since: Timestamp) {
@@ -355,6 +261,7 @@ impl<S: Scheme> Book<S> {
     fn abandon(&mut self, core: &mut Core<S>, target: Target, reason: String) {
         let round = self.rounds.entry(target).or_insert_with(|| Round::collecting(target));
         round.abandon(&self.roster, reason.clone());
+        self.keep_end(core, target);
         core.event(Event::Abandoned { target, reason });
         self.publish_status(core, target);
     }
@@ -363,4 +270,12 @@ impl<S: Scheme> Book<S> {
         let place = (self.roster.region(), self.roster.epoch(), Sender::Collector);
         seal(&core.identity, place, self.roster.digest(), body)
     }
+}
+
+/// Makes a change durable before anything that waits to be published: the
+/// changes of all messages that are taken together are one commit.
+fn persist<S: Scheme>(core: &mut Core<S>, change: Change) {
+    let is_change = |output: &Output| matches!(output, Output::Persist(_));
+    let at = core.outputs.iter().rposition(is_change).map_or(0, |last| last + 1);
+    core.outputs.insert(at, Output::Persist(change));
 }

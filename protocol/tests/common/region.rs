@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aggregation::{Canonical as _, Context, DeviceSecret, Participant, Rng, Scheme};
-use protocol::collector::Collector;
+use protocol::collector::{Collector, TermsError};
 use protocol::entry::{self, Entry};
 use protocol::envelope::{Envelope, Message, seal};
 use protocol::id::Sender;
@@ -266,6 +266,23 @@ impl<S: Kit> Region<S> {
     pub(crate) fn roll_back(&mut self, at: usize, disk: Records) -> Vec<Output> {
         self.disks[at] = disk;
         self.restart(at)
+    }
+
+    /// A collector that starts now, with what was kept.
+    pub(crate) fn started_again(&self) -> Result<Collector<S>, TermsError> {
+        let Roster { parameters, members, .. } = self.body();
+        let terms = super::collector_terms(members.len(), parameters.clone());
+        let identities = (collector_identity(), registrar());
+        Collector::new(terms, identities, &self.disk, (S::decoder(), rng(7)), self.now)
+    }
+
+    /// Starts the collector again and connects it. What it said before is
+    /// forgotten.
+    pub(crate) fn restart_collector(&mut self) {
+        self.outputs.clear();
+        self.collector = self.started_again().unwrap();
+        self.collector.handle_connected(self.now);
+        self.deliver();
     }
 
     /// The latest request that the collector published.

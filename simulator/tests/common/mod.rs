@@ -57,13 +57,14 @@ pub(crate) fn billed(report: &Report, grid: &Grid, number: u16) -> Vec<u64> {
     (0..4).filter(has_bill).collect()
 }
 
-/// The windows in which every slot has a sum of all members.
-pub(crate) fn whole(report: &Report, grid: &Grid) -> Vec<u64> {
-    let is_whole = |at: u64| {
-        let sum = report.region(Register::Import, nth(grid, at));
-        sum.is_some_and(|sum| sum.uncounted.is_empty())
+/// The windows in which every slot's result counts every member.
+pub(crate) fn complete(report: &Report, grid: &Grid) -> Vec<u64> {
+    let counts_all = |slot| {
+        let outcome = report.region(Register::Import, slot);
+        outcome.is_some_and(|outcome| outcome.uncounted.is_empty())
     };
-    (0..4).filter(|window| (10 * window..10 * window + 10).all(is_whole)).collect()
+    let is_complete = |window: &u64| (0..10).all(|at| counts_all(nth(grid, window * 10 + at)));
+    (0..4).filter(is_complete).collect()
 }
 
 /// Slots of the epoch, by position, that have a result.

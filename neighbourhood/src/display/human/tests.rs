@@ -30,6 +30,9 @@ fn checked(subject: Subject, sum_wh: u64) -> Checked {
         contributors: meters(&["m-01", "m-03"]),
         uncounted: meters(&["m-02"]),
         uncounted_slots: Vec::new(),
+        helpers: Vec::new(),
+        unanswered: Vec::new(),
+        culprits: Vec::new(),
     };
     let latency = Duration::from_millis(7);
     Checked { outcome, expected: Some(5), latency, is_second: false }

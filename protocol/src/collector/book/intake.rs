@@ -22,7 +22,7 @@ impl<S: Scheme> Book<S> {
     ) {
         let entries = self.read_together(core, contributions, now);
         for ((envelope, _), entry) in contributions.iter().zip(entries) {
-            let taken = entry.and_then(|entry| self.handle_contribution(core, entry, now));
+            let taken = entry.and_then(|entry| self.take_contribution(core, entry, now));
             if let Err(error) = taken {
                 core.reject(Some(&envelope.header().sender), &error);
             }
