@@ -218,3 +218,29 @@ fn a_meter_rests_once_its_epoch_is_over() {
     // Nothing is left to send, to claim or to answer.
     assert_eq!(street.meters[0].poll_timeout(), None);
 }
+
+#[test]
+fn a_receipt_becomes_durable_with_the_next_contribution() {
+    let (mut street, slot) = street();
+    let message = street.contribution(0, slot, 417);
+    let receipt = street.by_collector(&receipt(slot, &message));
+    street.meters[0].handle_message(&receipt, street.now);
+    assert!(drain(&mut street.meters[0]).is_empty());
+    let next = street.end_slot(1);
+    let second = street.contribution(0, next, 418);
+    street.restart(0);
+    assert_eq!(resent(&mut street), [second]);
+}
+
+#[test]
+fn a_restarted_meter_resends_what_it_stored() {
+    let mut street = Region::<ElGamal>::open(MEMBERS);
+    let slot = street.end_slot(0);
+    let lost = street.contribution(0, slot, 417);
+    street.restart(0);
+    street.meters[0].handle_connected(street.now);
+    assert_eq!(published(&street.drain(0), "/contribution"), std::slice::from_ref(&lost));
+    street.now = street.meters[0].poll_timeout().unwrap();
+    street.meters[0].handle_timeout(street.now);
+    assert_eq!(published(&street.drain(0), "/contribution"), [lost]);
+}

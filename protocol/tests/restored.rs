@@ -20,7 +20,7 @@ use common::{
     Kit, START, drain, events, meter_id, meter_identity, meter_terms, new_meter, parameters,
     persisted, published, region_id, registrar, rng,
 };
-use protocol::message::{Claim, Receipt, Target};
+use protocol::message::{Claim, Target};
 use protocol::meter::Meter;
 use protocol::output::{Event, Output, SlotError};
 use protocol::record::{Change, Key, Records, Sort};
@@ -169,22 +169,6 @@ fn a_crash_before_the_ledger_opens_nothing_later() {
 }
 
 #[test]
-fn a_restarted_meter_resends_what_it_stored() {
-    let mut street = Region::<ElGamal>::open(MEMBERS);
-    let slot = street.end_slot(0);
-    street.meters[HOLDER].handle_reading(slot, &[(IMPORT, 417)].into(), street.now);
-    let outputs = drain(&mut street.meters[HOLDER]);
-    let lost = published(&outputs, "/contribution");
-    crash(&mut street, outputs);
-    street.restart(HOLDER);
-    street.meters[HOLDER].handle_connected(street.now);
-    assert_eq!(published(&street.drain(HOLDER), "/contribution"), lost);
-    street.now = street.meters[HOLDER].poll_timeout().unwrap();
-    street.meters[HOLDER].handle_timeout(street.now);
-    assert_eq!(published(&street.drain(HOLDER), "/contribution"), lost);
-}
-
-#[test]
 fn a_clock_that_was_set_back_encrypts_no_slot_again() {
     let mut street = Region::<Plain>::open(MEMBERS);
     let slots = [street.end_slot(0), street.end_slot(1)];
@@ -224,26 +208,6 @@ fn a_clock_that_jumped_far_ahead_forgets_the_epoch_and_no_later_one() {
     let mark = street.disks[HOLDER].get(&Key::mark()).unwrap();
     let [_, forgotten]: [u64; 2] = ciborium::from_reader(mark).unwrap();
     assert_eq!(forgotten, street.roster.grid().start(street.body().end_slot).0);
-}
-
-fn receipt<S: Kit>(street: &Region<S>, slot: Slot, message: &[u8]) -> Vec<u8> {
-    let contribution = protocol::id::Digest::of("contribution", message);
-    let (meter, on_time) = (meter_id(HOLDER), true);
-    street.by_collector(&Receipt { meter, slot, on_time, contribution })
-}
-
-#[test]
-fn a_receipt_becomes_durable_with_the_next_contribution() {
-    let mut street = Region::<Plain>::open(MEMBERS);
-    let slot = street.end_slot(0);
-    let message = street.contribution(HOLDER, slot, 417);
-    let receipt = receipt(&street, slot, &message);
-    assert!(made(&mut street, &receipt).is_empty());
-    let next = street.end_slot(1);
-    let second = street.contribution(HOLDER, next, 418);
-    street.restart(HOLDER);
-    street.meters[HOLDER].handle_connected(street.now);
-    assert_eq!(published(&street.drain(HOLDER), "/contribution"), [second]);
 }
 
 #[test]

@@ -2,19 +2,19 @@
 //! the end of each window.
 
 mod claims;
+mod disputes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use aggregation::{Canonical as _, Context, Participant, Scheme};
 use serde_bytes::ByteBuf;
 
-use crate::envelope::{Envelope, Message, Rejection, encode, seal};
-use crate::evidence::{About, Evidence};
-use crate::id::{Digest, Sender};
-use crate::message::{Contribution, Kind, Omission, Receipt, Refusal, Target};
+use crate::envelope::{Envelope, Message, Rejection, seal};
+use crate::id::Sender;
+use crate::message::{Contribution, Kind, Receipt, Refusal, Target};
 use crate::output::{Event, SlotError};
 use crate::reading::{Reading, Readings};
-use crate::record::{self, Change, Key, Records, Sort, Unreadable};
+use crate::record::{Change, Records, Sort, Unreadable};
 use crate::release::{Clock, Guard, Reason, Refused, Released};
 use crate::roster::AcceptedRoster;
 use crate::slot::{Slot, Timestamp, Window};
@@ -82,12 +82,7 @@ impl<S: Scheme> Membership<S> {
         self.guard.restore(&self.roster, kept)?;
         self.outbox.restore(kept, (now, &mut core.rng))?;
         self.restore_claims(core, kept, now);
-        for (key, bytes) in kept.within(Sort::Evidence, self.roster.epoch()) {
-            let evidence: Evidence = record::read(key, bytes)?;
-            if let Ok(About::Sets(slot)) = evidence.check().map(|found| found.about) {
-                self.accused.insert(slot);
-            }
-        }
+        self.restore_evidence(kept)?;
         let grid = *self.roster.grid();
         let answered = kept.within(Sort::Answer, self.roster.epoch());
         let windows = answered.filter_map(|(key, _)| grid.window_of(Slot(key.position)));
@@ -242,35 +237,6 @@ impl<S: Scheme> Membership<S> {
                     claim.retry = None;
                 }
             }
-        }
-    }
-
-    /// Says that a set leaves out what was receipted as on time.
-    fn complain_if_omitted(&self, core: &mut Core, slot: Slot, request: Digest) {
-        let listed = self.guard.set(slot).is_some_and(|set| set.contains(&core.terms.meter));
-        if let Some(receipt) = self.outbox.on_time(slot).filter(|_| !listed) {
-            let omission = Omission { slot, receipt: receipt.to_vec().into(), request };
-            let message = self.seal(core, &omission);
-            core.publish(MeterTopic::Omission, message);
-            core.event(Event::Omitted { slot });
-        }
-    }
-
-    /// Keeps two requests for one slot as evidence, once for each slot.
-    fn accuse(&mut self, core: &mut Core, slot: Slot, second: &[u8]) {
-        let Some(first) = self.guard.request(slot) else { return };
-        let evidence = Evidence {
-            key: self.roster.body().collector,
-            binding: *self.roster.digest(),
-            first: first.to_vec().into(),
-            second: second.to_vec().into(),
-        };
-        let Ok(accusation) = evidence.check() else { return };
-        if self.accused.insert(slot) {
-            let key = Key::evidence(self.roster.epoch(), &evidence.digest());
-            core.persist(Change::Write(key, encode(&evidence).into()));
-            self.persist_receipts(core);
-            core.event(Event::Evidence(accusation));
         }
     }
 
