@@ -13,6 +13,7 @@
 
 mod candidate;
 mod ceremony;
+mod error;
 
 use aggregation::Scheme;
 use serde_bytes::ByteBuf;
@@ -22,8 +23,9 @@ use crate::id::{Digest, Epoch, RegionId, Sender};
 use crate::identity::{Identity, IdentityKey};
 use crate::message::{Invitation, Roster};
 
-pub use candidate::{Candidate, CeremonyError, Confirmed, StoredError};
-pub use ceremony::{Ceremony, Conviction, Progress, Step};
+pub use candidate::{Candidate, Confirmed, StoredError};
+pub use ceremony::{Ceremony, Progress};
+pub use error::{CeremonyError, Conviction, Step};
 
 /// The party that vouches for membership and parameters.
 #[derive(Debug)]

@@ -4,12 +4,14 @@
 use std::collections::BTreeMap;
 
 use aggregation::{GroupError, Scheme};
+use serde::{Deserialize, Serialize};
 
-use crate::envelope::{Envelope, Rejection};
+use crate::envelope::{Envelope, Rejection, encode};
 use crate::id::{Digest, Epoch, MeterId};
-use crate::keygen::{Ceremony, Conviction, Progress, Registrar, Step};
+use crate::keygen::{self, Ceremony, Conviction, Progress, Registrar, Step};
 use crate::message::{Invitation, Invited, Roster};
 use crate::output::Event;
+use crate::record::{Change, Key};
 use crate::retry::Retry;
 use crate::slot::{Slot, Timestamp};
 use crate::topic::CollectorTopic;
@@ -34,18 +36,61 @@ pub(super) struct Opening<S: Scheme> {
     is_stalled: bool,
 }
 
+/// What a collector keeps of a ceremony, to go on with it after a restart.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    epoch: Epoch,
+    soon: bool,
+    attempt: u32,
+    left_out: BTreeMap<MeterId, Conviction>,
+    /// Digest of the attempt's invitation.
+    invitation: Digest,
+}
+
+/// A number of attempt, and who is left out of it.
+type Attempt = (u32, BTreeMap<MeterId, Conviction>);
+
 impl<S: Scheme> Opening<S> {
     /// Begins the first attempt, or the next one where one has begun `before`
     /// for other terms.
     pub(super) fn begin(
         core: &mut Core<S>,
         registrar: &Registrar,
-        (epoch, previous): (Epoch, Digest),
+        next: (Epoch, Digest),
         (soon, before): (bool, Option<Box<Self>>),
         now: Timestamp,
     ) -> Self {
-        let attempt = before.map_or(0, |before| before.attempt + 1);
-        let left_out = BTreeMap::new();
+        let attempt = before.map_or(0, |before| before.attempt.saturating_add(1));
+        Self::start(core, registrar, next, (soon, (attempt, BTreeMap::new())), now)
+    }
+
+    /// Goes on with the attempt that was kept, or with the next one where
+    /// other terms hold by now; none if it is another epoch's.
+    pub(super) fn resume(
+        core: &mut Core<S>,
+        registrar: &Registrar,
+        (epoch, previous): (Epoch, Digest),
+        kept: &[u8],
+        now: Timestamp,
+    ) -> Option<Self> {
+        let kept: Stored = ciborium::from_reader(kept).ok()?;
+        if kept.epoch != epoch {
+            return None;
+        }
+        let same = invitation(core, (previous, kept.attempt), &kept.left_out);
+        let same = keygen::digest(&core.terms.region, epoch, &same) == kept.invitation;
+        let next = || (kept.attempt.saturating_add(1), BTreeMap::new());
+        let attempt = if same { (kept.attempt, kept.left_out) } else { next() };
+        Some(Self::start(core, registrar, (epoch, previous), (kept.soon, attempt), now))
+    }
+
+    fn start(
+        core: &mut Core<S>,
+        registrar: &Registrar,
+        (epoch, previous): (Epoch, Digest),
+        (soon, (attempt, left_out)): (bool, Attempt),
+        now: Timestamp,
+    ) -> Self {
         let invitation = invitation(core, (previous, attempt), &left_out);
         let ceremony = Ceremony::open(registrar, &core.terms.region, epoch, invitation);
         let retry = Retry::started(now, &mut core.rng);
@@ -63,8 +108,20 @@ impl<S: Scheme> Opening<S> {
             is_behind,
             is_stalled,
         };
+        opening.keep(core);
         opening.say(core, now);
         opening
+    }
+
+    fn keep(&self, core: &mut Core<S>) {
+        let kept = Stored {
+            epoch: self.epoch,
+            soon: self.soon,
+            attempt: self.attempt,
+            left_out: self.left_out.clone(),
+            invitation: self.ceremony.digest(),
+        };
+        core.persist(Change::Write(Key::ceremony(), encode(&kept).into()));
     }
 
     pub(super) fn epoch(&self) -> Epoch {
@@ -87,12 +144,13 @@ impl<S: Scheme> Opening<S> {
 
     /// Begins the next attempt.
     pub(super) fn again(&mut self, core: &mut Core<S>, registrar: &Registrar, now: Timestamp) {
-        self.attempt += 1;
+        self.attempt = self.attempt.saturating_add(1);
         let invitation = invitation(core, (self.previous, self.attempt), &self.left_out);
         self.ceremony = Ceremony::open(registrar, &core.terms.region, self.epoch, invitation);
         (self.step, self.since) = (Step::Parts, now);
         (self.is_behind, self.is_stalled) = (false, false);
         self.retry = Retry::started(now, &mut core.rng);
+        self.keep(core);
         self.say(core, now);
     }
 
@@ -119,6 +177,9 @@ impl<S: Scheme> Opening<S> {
         (envelope, message): (&Envelope, &[u8]),
         now: Timestamp,
     ) -> Result<(), Rejection> {
+        if self.is_stalled {
+            return Ok(());
+        }
         match self.ceremony.take(envelope, message)? {
             Progress::Taken => {}
             Progress::Behind => self.is_behind = true,
@@ -149,7 +210,7 @@ impl<S: Scheme> Opening<S> {
     ) {
         if self.patience_ends(core) <= now {
             self.be_patient_no_more(core, registrar, now);
-        } else if self.retry.due() <= now {
+        } else if !self.is_stalled && self.retry.due() <= now {
             self.say_what_is_missing(core, now);
         }
     }
@@ -165,7 +226,8 @@ impl<S: Scheme> Opening<S> {
     }
 
     pub(super) fn poll_timeout(&self, core: &Core<S>) -> Timestamp {
-        self.retry.due().min(self.patience_ends(core))
+        let ends = self.patience_ends(core);
+        if self.is_stalled { ends } else { self.retry.due().min(ends) }
     }
 
     fn patience_ends(&self, core: &Core<S>) -> Timestamp {
@@ -177,12 +239,22 @@ impl<S: Scheme> Opening<S> {
         let absent = self.ceremony.missing().map(|meter| (meter.clone(), Conviction::Absent(step)));
         let absent: Vec<_> = absent.collect();
         self.since = now;
-        if self.is_stalled {
-            // Whoever was absent may be there by now.
-            self.left_out.clear();
+        if !self.is_stalled && self.is_enough(core, &absent) {
+            if !absent.is_empty() {
+                self.go_on_without(core, registrar, absent, now);
+            }
+        } else if !self.left_out.is_empty() {
+            self.ask_again(core);
             self.again(core, registrar, now);
-        } else if !absent.is_empty() && self.is_enough(core, &absent) {
-            self.go_on_without(core, registrar, absent, now);
+        }
+    }
+
+    /// Too few are left: whoever was absent may be there by now. Who lied is
+    /// asked again only if nobody else can take its place.
+    fn ask_again(&mut self, core: &Core<S>) {
+        self.left_out.retain(|_, conviction| !matches!(conviction, Conviction::Absent(_)));
+        if !self.is_enough(core, &[]) {
+            self.left_out.clear();
         }
     }
 

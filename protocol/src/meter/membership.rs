@@ -99,7 +99,7 @@ impl<S: Scheme> Membership<S> {
         }
         // What ended before this start may have been sent before it.
         let before_start = self.roster.grid().end(slot) <= core.started;
-        if before_start || self.outbox.latest().is_some_and(|latest| latest >= slot) {
+        if before_start || core.latest.is_some_and(|latest| latest >= slot) {
             return Err(SlotError::Again);
         }
         let readings = self.readings(quantities)?;
@@ -118,6 +118,7 @@ impl<S: Scheme> Membership<S> {
         }
         let message = self.seal(core, &Contribution { slot, registers });
         core.publish(MeterTopic::Contribution, message.clone());
+        core.latest = Some(slot);
         self.outbox.add(slot, message, retained, (now, &mut core.rng));
         Ok(())
     }

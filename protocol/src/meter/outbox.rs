@@ -20,18 +20,12 @@ pub(super) struct Sent<S: Scheme> {
 
 pub(super) struct Outbox<S: Scheme> {
     slots: BTreeMap<Slot, Sent<S>>,
-    /// The latest slot that was encrypted, also after it was forgotten.
-    latest: Option<Slot>,
     retry: Option<Retry>,
 }
 
 impl<S: Scheme> Outbox<S> {
     pub(super) fn new() -> Self {
-        Self { slots: BTreeMap::new(), latest: None, retry: None }
-    }
-
-    pub(super) fn latest(&self) -> Option<Slot> {
-        self.latest
+        Self { slots: BTreeMap::new(), retry: None }
     }
 
     pub(super) fn message(&self, slot: Slot) -> Option<Vec<u8>> {
@@ -45,7 +39,6 @@ impl<S: Scheme> Outbox<S> {
         retained: BTreeMap<Register, S::Retained>,
         (now, rng): (Timestamp, &mut Rng),
     ) {
-        self.latest = Some(slot);
         self.slots.insert(slot, Sent { message, retained, receipted: false });
         self.retry = Some(Retry::started(now, rng));
     }
