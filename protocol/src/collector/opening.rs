@@ -2,6 +2,7 @@
 //! absent is named, and the next attempt goes on without.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use aggregation::{GroupError, Scheme};
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,11 @@ use crate::topic::CollectorTopic;
 
 use super::Core;
 
+/// When somebody that is behind is helped, so that others may join in.
+const SOON: Duration = Duration::from_secs(1);
+/// The shortest time between two helps: each is as long as all dealings.
+const RARELY: Duration = Duration::from_secs(10);
+
 pub(super) struct Opening<S: Scheme> {
     epoch: Epoch,
     previous: Digest,
@@ -30,6 +36,8 @@ pub(super) struct Opening<S: Scheme> {
     /// When this step began.
     since: Timestamp,
     retry: Retry,
+    /// When everybody was last told.
+    said: Timestamp,
     /// Whether somebody misses what was passed on before.
     is_behind: bool,
     /// Whether too few are left for the next attempt.
@@ -105,6 +113,7 @@ impl<S: Scheme> Opening<S> {
             step,
             since: now,
             retry,
+            said: now,
             is_behind,
             is_stalled,
         };
@@ -164,7 +173,7 @@ impl<S: Scheme> Opening<S> {
         for message in self.ceremony.passed_on(&core.identity, self.is_behind) {
             core.publish(&CollectorTopic::Keygen, message, false);
         }
-        self.is_behind = false;
+        (self.is_behind, self.said) = (false, now);
         let (epoch, step, missing) = (self.epoch, self.step, self.ceremony.missing().count());
         core.event(Event::Gathering { epoch, step, missing });
         self.retry.again(now, &mut core.rng);
@@ -182,7 +191,10 @@ impl<S: Scheme> Opening<S> {
         }
         match self.ceremony.take(envelope, message)? {
             Progress::Taken => {}
-            Progress::Behind => self.is_behind = true,
+            Progress::Behind => {
+                self.is_behind = true;
+                self.retry.bring_forward((now + SOON).max(self.said + RARELY));
+            }
             Progress::Convicted(meter, conviction, evidence) => {
                 if let Some(evidence) = evidence {
                     core.keep_evidence(self.epoch, &evidence);
