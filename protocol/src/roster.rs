@@ -110,17 +110,17 @@ impl<S: Scheme> AcceptedRoster<S> {
         if member.key != *own.key {
             return Err(RosterError::OwnKey);
         }
-        match &own.share {
-            OwnShare::Part(part) if *member.part != **part => return Err(RosterError::OwnKey),
-            OwnShare::Part(_) => {}
+        let differs = match &own.share {
+            OwnShare::Part(part) => (*member.part != **part).then_some(RosterError::OwnKey),
             // Its own public share is in the group.
-            OwnShare::Dealt { dealings, .. } if self.body.dealings != *dealings => {
-                return Err(RosterError::Dealings);
+            OwnShare::Dealt { dealings, group } => {
+                let others = (self.body.dealings != *dealings).then_some(RosterError::Dealings);
+                let group = self.group_digest() != *group;
+                others.or(group.then_some(RosterError::GroupKey))
             }
-            OwnShare::Dealt { group, .. } if self.group_digest() != *group => {
-                return Err(RosterError::GroupKey);
-            }
-            OwnShare::Dealt { .. } => {}
+        };
+        if let Some(error) = differs {
+            return Err(error);
         }
         if self.body.invitation != own.invitation {
             return Err(RosterError::Invitation);
@@ -139,7 +139,8 @@ impl<S: Scheme> AcceptedRoster<S> {
     }
 
     /// Checks that the epoch of this roster may follow that of `before`: of
-    /// the same length of slots, it begins with a window of it or later.
+    /// the same length of slots, it begins with a later window of it, or after
+    /// it.
     ///
     /// # Errors
     /// [`RosterError::Chain`] or [`RosterError::Succession`].
@@ -150,7 +151,8 @@ impl<S: Scheme> AcceptedRoster<S> {
         }
         let first = self.body.first_slot;
         let whole = before.grid.window_of(first).map(|window| before.grid.first_slot(window));
-        let ends_on_grid = first >= before.body.end_slot || whole == Some(first);
+        let inside = whole == Some(first) && first > before.body.first_slot;
+        let ends_on_grid = first >= before.body.end_slot || inside;
         let same = before.parameters().slot_seconds == self.parameters().slot_seconds;
         if same && ends_on_grid { Ok(()) } else { Err(RosterError::Succession) }
     }
