@@ -9,7 +9,8 @@ use rustix::time::{ClockId, clock_gettime};
 /// whatever else the machine does is not counted.
 pub struct CpuTime;
 
-fn now() -> Duration {
+/// The processor time of this thread so far.
+pub fn now() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
     Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())

@@ -78,6 +78,7 @@ impl Region {
         let invited = identities.iter().enumerate();
         let invitation = Invitation {
             previous: Digest::NONE,
+            attempt: 0,
             collector: Identity::from_seed(&[0xc0; 32]).key(),
             parameters: parameters(),
             members: invited
@@ -90,8 +91,8 @@ impl Region {
             let (meter, mut rng) = (meter_id(at), meter_rng(at));
             let candidate =
                 Candidate::<ElGamal>::answer(&region_id(), EPOCH, &invitation, &meter, &mut rng);
-            let message = candidate.message(identity, &meter);
-            ceremony.take(&Envelope::parse(&message).unwrap()).unwrap();
+            let message = candidate.unwrap().part_message(identity);
+            ceremony.take(&Envelope::parse(&message).unwrap(), &message).unwrap();
         }
         let end = FIRST_SLOT.plus(WINDOW_SLOTS.into());
         let roster = ceremony.roster(FIRST_SLOT, end).unwrap().unwrap();

@@ -70,7 +70,10 @@ pub struct Threshold(pub ThresholdRule);
 impl<'de> Deserialize<'de> for Threshold {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
-        #[serde(untagged)]
+        #[serde(
+            untagged,
+            expecting = "no threshold: \"all\", \"two-thirds\" or a number from 2 to 65535"
+        )]
         enum Written {
             Number(u16),
             Word(String),
@@ -111,6 +114,28 @@ mod tests {
         let text = refusal("slots = 11");
         for part in ["slots = 11", "`11`", "from 2 to 10", "sample.toml", "line 1"] {
             assert!(text.contains(part), "{text}");
+        }
+    }
+
+    #[derive(Debug, Deserialize)]
+    struct Holders {
+        threshold: Threshold,
+    }
+
+    #[test]
+    fn a_threshold_is_a_word_or_a_number() {
+        let read = |text: &str| toml::from_str::<Holders>(text).unwrap().threshold.0;
+        assert_eq!(read("threshold = \"all\""), ThresholdRule::All);
+        assert_eq!(read("threshold = \"two-thirds\""), ThresholdRule::TwoThirds);
+        assert_eq!(read("threshold = 4"), ThresholdRule::Count(4));
+    }
+
+    #[test]
+    fn anything_else_is_no_threshold() {
+        for value in ["1", "0", "-1", "70000", "0.5", "\"half\"", "true", "[4]"] {
+            let text = format!("threshold = {value}");
+            let error = toml::from_str::<Holders>(&text).unwrap_err().to_string();
+            assert!(error.contains("\"two-thirds\""), "{error}");
         }
     }
 

@@ -206,15 +206,26 @@ impl<S: Scheme> Collector<S> {
             collector.restore(roster, kept, now)?;
         }
         collector.retire(now);
-        match collector.latest() {
-            Some(roster) if collector.core.terms.agree_with(roster) => {}
-            Some(roster) => {
-                let epoch = roster.epoch();
+        if let Some(roster) = collector.latest() {
+            let (epoch, agree) = (roster.epoch(), collector.core.terms.agree_with(roster));
+            collector.check_slot_seconds(&collector.core.terms)?;
+            if !agree {
                 collector.core.event(Event::TermsIgnored { epoch });
             }
-            None => collector.begin(false, now),
+        }
+        collector.resume(kept, now);
+        if collector.opening.is_none() && collector.books.is_empty() {
+            collector.begin(false, now);
         }
         Ok(collector)
+    }
+
+    /// Goes on with the ceremony that was kept, if it is the next epoch's.
+    fn resume(&mut self, kept: &Records, now: Timestamp) {
+        let Some(kept) = kept.get(&Key::ceremony()) else { return };
+        let (next, core) = (self.next(), &mut self.core);
+        let opening = Opening::resume(core, &self.registrar, next, kept, now);
+        self.opening = opening.map(Box::new);
     }
 
     fn restore(&mut self, bytes: &[u8], kept: &Records, now: Timestamp) -> Result<(), TermsError> {
@@ -242,15 +253,16 @@ impl<S: Scheme> Collector<S> {
     /// See [`TermsError`]; nothing has changed then.
     pub fn next_epoch(&mut self, terms: Terms, now: Timestamp) -> Result<Epoch, TermsError> {
         let terms = terms.checked()?;
-        if self
-            .latest()
-            .is_some_and(|latest| latest.parameters().slot_seconds != terms.parameters.slot_seconds)
-        {
-            return Err(TermsError::SlotSeconds);
-        }
+        self.check_slot_seconds(&terms)?;
         self.core.terms = terms;
         self.begin(true, now);
         Ok(self.next_number())
+    }
+
+    fn check_slot_seconds(&self, terms: &Terms) -> Result<(), TermsError> {
+        let seconds = terms.parameters.slot_seconds;
+        let differs = |latest: &AcceptedRoster<S>| latest.parameters().slot_seconds != seconds;
+        if self.latest().is_some_and(differs) { Err(TermsError::SlotSeconds) } else { Ok(()) }
     }
 
     /// Takes whatever came in under one of the region's subscriptions.
@@ -408,6 +420,12 @@ impl<S: Scheme> Collector<S> {
         self.latest().map_or(FIRST_EPOCH, |latest| Epoch(latest.epoch().0.saturating_add(1)))
     }
 
+    /// The next epoch, and the digest of the roster before it.
+    fn next(&self) -> (Epoch, Digest) {
+        let previous = self.latest().map_or(Digest::NONE, |latest| *latest.digest());
+        (self.next_number(), previous)
+    }
+
     /// When the ceremony of the next epoch is due.
     fn next_begins(&self) -> Option<Timestamp> {
         let latest = self.latest()?;
@@ -417,8 +435,7 @@ impl<S: Scheme> Collector<S> {
     /// Begins the ceremony of the next epoch; `soon` where it is to follow at
     /// the end of a window and not of its predecessor.
     fn begin(&mut self, soon: bool, now: Timestamp) {
-        let previous = self.latest().map_or(Digest::NONE, |latest| *latest.digest());
-        let next = (self.next_number(), previous);
+        let next = self.next();
         let before = self.opening.take();
         let opening = Opening::begin(&mut self.core, &self.registrar, next, (soon, before), now);
         self.opening = Some(Box::new(opening));
@@ -446,6 +463,8 @@ impl<S: Scheme> Collector<S> {
             Err(error) => return self.core.event(Event::RosterRefused(error)),
         };
         self.core.persist(Change::Write(Key::roster(epoch), bytes.clone().into()));
+        self.core.persist(Change::Erase(Key::ceremony()));
+        self.core.persist(Change::Erase(Key::standing()));
         let first_slot = roster.body().first_slot;
         self.core.event(Event::Opened { epoch, first_slot });
         self.end_before(first_slot);
@@ -464,8 +483,15 @@ impl<S: Scheme> Collector<S> {
     /// Closes the books of epochs whose last deadline has passed.
     fn retire(&mut self, now: Timestamp) {
         let latest = self.latest().map(AcceptedRoster::epoch);
-        self.books
-            .retain(|epoch, book| Some(*epoch) == latest || book.roster().last_deadline() >= now);
+        let over = self.books.extract_if(.., |epoch, book| {
+            Some(*epoch) != latest && book.roster().last_deadline() < now
+        });
+        for (epoch, _) in over {
+            self.core.persist(Change::Erase(Key::roster(epoch)));
+            for sort in [Sort::Counted, Sort::Claimed, Sort::SlotRound, Sort::BillRound] {
+                self.core.persist(Change::EraseBefore(sort, epoch, u64::MAX));
+            }
+        }
     }
 }
 
@@ -480,7 +506,8 @@ fn first_slot<S: Scheme>(
     let next = slot_at(slot_seconds, now).plus(1);
     let Some(latest) = latest else { return next };
     let grid = latest.grid();
-    let windows = grid.window_of(next).map(|window| grid.first_slot(window.plus(1)));
+    let windows =
+        grid.window_of(next.max(grid.origin)).map(|window| grid.first_slot(window.plus(1)));
     match windows.filter(|_| soon) {
         Some(boundary) => boundary.min(latest.end_slot()).max(next),
         None => latest.end_slot().max(next),

@@ -13,6 +13,7 @@
 
 mod candidate;
 mod ceremony;
+mod error;
 
 use std::collections::BTreeMap;
 
@@ -26,8 +27,9 @@ use crate::identity::{Identity, IdentityKey};
 use crate::message::{Invitation, Roster};
 use crate::record::{Key, Records};
 
-pub use candidate::{Candidate, CeremonyError, Confirmed, StoredError};
-pub use ceremony::{Ceremony, Conviction, Progress, Step};
+pub use candidate::{Candidate, Confirmed, StoredError};
+pub use ceremony::{Ceremony, Progress};
+pub use error::{CeremonyError, Conviction, Step};
 
 /// The party that vouches for membership and parameters.
 #[derive(Debug)]
@@ -78,7 +80,7 @@ impl Standing {
     /// Reads what a collector keeps; none if it keeps nothing of a ceremony.
     #[must_use]
     pub fn of(records: &Records) -> Option<Self> {
-        ciborium::from_reader(records.get(&Key::ceremony())?).ok()
+        ciborium::from_reader(records.get(&Key::standing())?).ok()
     }
 }
 

@@ -3,6 +3,7 @@
 //! Readings, messages and time go in through `handle_*`; [`Meter::poll_output`]
 //! and [`Meter::poll_timeout`] say what to do and when to call again.
 
+mod joining;
 mod marks;
 mod membership;
 mod outbox;
@@ -16,14 +17,14 @@ use crate::envelope::{Envelope, Rejection, encode, seal};
 use crate::evidence::Evidence;
 use crate::id::{Digest, Epoch, MeterId, RegionId, Sender};
 use crate::identity::{Identity, IdentityKey};
-use crate::keygen::{self, Candidate, StoredError};
-use crate::message::{Dealings, Invitation, KeyParts, Kind, State};
-use crate::output::{Event, InvitationError, Output, Publication, SlotError};
-use crate::parameters::{Floors, Threshold};
+use crate::keygen::{Candidate, StoredError};
+use crate::message::{Kind, State};
+use crate::output::{Event, Output, Publication, SlotError};
+use crate::parameters::Floors;
 use crate::reading::Register;
 use crate::record::{Change, Key, Records, Sort};
 use crate::retry::Retry;
-use crate::roster::{AcceptedRoster, OwnShare, OwnTerms, RosterError};
+use crate::roster::AcceptedRoster;
 use crate::slot::{Grid, Slot, Timestamp};
 use crate::topic::{self, MeterTopic};
 
@@ -267,212 +268,6 @@ impl<S: Scheme> Meter<S> {
         member.into_iter().chain(&self.without).max_by_key(|roster| roster.epoch())
     }
 
-    fn handle_invitation(&mut self, envelope: &Envelope, now: Timestamp) -> Result<(), Rejection> {
-        let header = envelope.header().clone();
-        if header.region != self.core.terms.region {
-            return Err(Rejection::Region);
-        }
-        if header.sender != Sender::Registrar {
-            return Err(Rejection::Sender);
-        }
-        let body: Invitation = envelope.open(&self.core.terms.registrar, &Digest::NONE)?;
-        let binding = keygen::digest(&header.region, header.epoch, &body);
-        if let Some((candidate, _)) = &self.candidate
-            && candidate.place().binding == binding
-        {
-            // Also what was said before: a collector that was restarted asks
-            // from the beginning.
-            let part = candidate.part_message(&self.core.identity);
-            if !candidate.messages(&self.core.identity).contains(&part) {
-                self.core.publish(MeterTopic::Keygen, part);
-            }
-            self.say(now);
-            return Ok(());
-        }
-        let known = self.epochs.get(&header.epoch).map(|member| member.roster().body().invitation);
-        if known == Some(binding) {
-            return Ok(());
-        }
-        match self.check_invitation(header.epoch, &body) {
-            Ok(()) => self.accept_invitation(header.epoch, &body, now),
-            Err(error) => self.core.event(Event::InvitationRefused { epoch: header.epoch, error }),
-        }
-        Ok(())
-    }
-
-    fn check_invitation(&self, epoch: Epoch, body: &Invitation) -> Result<(), InvitationError> {
-        let latest = self.latest().map(AcceptedRoster::epoch).filter(|known| *known >= epoch);
-        let candidate = self.candidate.as_ref().map(|(candidate, _)| candidate.place().epoch);
-        if let Some(open) = latest.or(candidate.filter(|candidate| *candidate > epoch)) {
-            return Err(InvitationError::Open(open));
-        }
-        let before = self.latest().filter(|known| known.epoch().0.checked_add(1) == Some(epoch.0));
-        if before.is_some_and(|before| *before.digest() != body.previous) {
-            return Err(InvitationError::Chain);
-        }
-        body.parameters.check(body.members.len())?;
-        self.core.terms.floors.check(&body.parameters, body.members.len())?;
-        let own = (&self.core.terms.meter, self.core.identity.key());
-        let invited = body.members.iter().any(|member| (&member.meter, member.key) == own);
-        let in_order = body.members.is_sorted_by(|a, b| a.meter < b.meter);
-        if invited && in_order { Ok(()) } else { Err(InvitationError::NotInvited) }
-    }
-
-    fn accept_invitation(&mut self, epoch: Epoch, body: &Invitation, now: Timestamp) {
-        let Core { terms, rng, .. } = &mut self.core;
-        let candidate = Candidate::answer(&terms.region, epoch, body, &terms.meter, rng);
-        let Some(candidate) = candidate else { return };
-        let retry = Retry::started(now, rng);
-        self.core.persist(Change::Write(Key::candidate(), candidate.to_stored()));
-        self.core.event(Event::Invited { epoch, members: body.members.len() });
-        self.candidate = Some((candidate, retry));
-        self.say(now);
-    }
-
-    /// Says what a candidate has to say at its step of the ceremony.
-    fn say(&mut self, now: Timestamp) {
-        let Some((candidate, retry)) = &mut self.candidate else { return };
-        for message in candidate.messages(&self.core.identity) {
-            self.core.publish(MeterTopic::Keygen, message);
-        }
-        retry.again(now, &mut self.core.rng);
-    }
-
-    /// Takes what the collector passes on of the other candidates.
-    fn handle_passed_on(&mut self, envelope: &Envelope, now: Timestamp) -> Result<(), Rejection> {
-        let Some((candidate, retry)) = &mut self.candidate else { return Ok(()) };
-        let header = envelope.header();
-        let (place, collector) = (candidate.place().clone(), candidate.invitation().collector);
-        if (&header.region, header.epoch) != (&place.region, place.epoch) {
-            return Err(Rejection::Epoch);
-        }
-        if header.sender != Sender::Collector {
-            return Err(Rejection::Sender);
-        }
-        let Core { identity, rng, .. } = &mut self.core;
-        let taken = if header.kind == Kind::KeyParts {
-            let body: KeyParts = envelope.open(&collector, &place.binding)?;
-            candidate.take_parts(&body, identity, rng)
-        } else {
-            let body: Dealings = envelope.open(&collector, &place.binding)?;
-            candidate.take_dealings(&body, identity, rng)
-        };
-        let is_new = !matches!(taken, Ok(false));
-        if taken == Ok(true) {
-            *retry = Retry::started(now, rng);
-            let stored = candidate.to_stored();
-            self.core.persist(Change::Write(Key::candidate(), stored));
-        }
-        if let Err(error) = taken {
-            self.core.event(Event::CeremonyRefused { epoch: place.epoch, error });
-        }
-        if is_new {
-            self.say(now);
-        }
-        Ok(())
-    }
-
-    fn handle_roster(&mut self, envelope: &Envelope, bytes: &[u8], now: Timestamp) {
-        let epoch = envelope.header().epoch;
-        if let Some(membership) = self.epochs.get(&epoch) {
-            let compared = self.compare_roster(bytes, membership);
-            return self.tell(compared, epoch);
-        }
-        let known = self.latest().map(AcceptedRoster::epoch);
-        let is_candidate =
-            self.candidate.as_ref().is_some_and(|(candidate, _)| candidate.place().epoch == epoch);
-        let heard = match known {
-            Some(known) if known >= epoch => return,
-            None if self.candidate.is_none() => Err(RosterError::Invitation),
-            _ if is_candidate => self.join(bytes, now),
-            Some(_) => self.leave(bytes),
-            None => Err(Rejection::Epoch.into()),
-        };
-        if let Err(error) = heard {
-            self.core.event(Event::RosterRefused(error));
-        }
-    }
-
-    /// Tells a second roster from the one that holds, said again.
-    fn compare_roster(
-        &self,
-        bytes: &[u8],
-        membership: &Membership<S>,
-    ) -> Result<Option<Evidence>, RosterError> {
-        let terms = &self.core.terms;
-        let (region, key) = (&terms.region, terms.registrar);
-        let digest = AcceptedRoster::<S>::signed_digest(bytes, region, &key)?;
-        let (first, second) = (membership.signed_roster().to_vec().into(), bytes.to_vec().into());
-        let evidence = Evidence { key, binding: Digest::NONE, first, second };
-        Ok((digest != *membership.roster().digest()).then_some(evidence))
-    }
-
-    fn tell(&mut self, compared: Result<Option<Evidence>, RosterError>, epoch: Epoch) {
-        match compared {
-            Ok(None) => {}
-            Ok(Some(evidence)) => {
-                self.core.keep_evidence(epoch, &evidence);
-                self.core.event(Event::SecondRoster { epoch });
-            }
-            Err(error) => self.core.event(Event::RosterRefused(error)),
-        }
-    }
-
-    fn open_roster(&self, bytes: &[u8]) -> Result<AcceptedRoster<S>, RosterError> {
-        let terms = &self.core.terms;
-        let roster = AcceptedRoster::open(bytes, &terms.region, &terms.registrar)?;
-        if let Some(before) = self.latest() {
-            roster.check_succession(before)?;
-        }
-        Ok(roster)
-    }
-
-    /// Becomes a member of the epoch that it is a candidate of.
-    fn join(&mut self, bytes: &[u8], now: Timestamp) -> Result<(), RosterError> {
-        let roster = self.open_roster(bytes)?;
-        if roster.member(&self.core.terms.meter).is_none() && self.latest().is_some() {
-            // It was left out of a later attempt.
-            self.candidate = None;
-            self.core.persist(Change::Erase(Key::candidate()));
-            return self.leave(bytes);
-        }
-        if let Some((candidate, _)) = &self.candidate {
-            self.check_for_member(&roster, candidate)?;
-        }
-        let Some((candidate, _)) = self.candidate.take() else { return Ok(()) };
-        let (epoch, first_slot) = (roster.epoch(), roster.body().first_slot);
-        let secret = candidate.into_secret();
-        self.core.persist(Change::Write(Key::key_share(epoch), secret.to_stored()));
-        self.core.persist(Change::Write(Key::roster(epoch), bytes.to_vec().into()));
-        self.core.persist(Change::Erase(Key::candidate()));
-        self.core.event(Event::Joined { epoch, first_slot });
-        self.enter(roster, bytes.to_vec(), secret, now);
-        Ok(())
-    }
-
-    fn check_for_member(
-        &self,
-        roster: &AcceptedRoster<S>,
-        candidate: &Candidate<S>,
-    ) -> Result<(), RosterError> {
-        let terms = &self.core.terms;
-        let share = match (candidate.confirmed(), roster.parameters().threshold) {
-            (Some(confirmed), _) => {
-                OwnShare::Dealt { dealings: confirmed.dealings, group: confirmed.group }
-            }
-            (None, Threshold::All) => OwnShare::Part(candidate.part()),
-            (None, Threshold::Of(_)) => return Err(RosterError::Dealings),
-        };
-        roster.check_for_member(&OwnTerms {
-            meter: &terms.meter,
-            key: &self.core.identity.key(),
-            share,
-            invitation: candidate.place().binding,
-            previous: candidate.previous(),
-            floors: &terms.floors,
-        })
-    }
-
     /// Takes its place in an epoch, which ends those before.
     fn enter(
         &mut self,
@@ -483,23 +278,22 @@ impl<S: Scheme> Meter<S> {
     ) {
         let (epoch, first_slot) = (roster.epoch(), roster.body().first_slot);
         self.end_before(first_slot);
+        self.forget_rosters(epoch);
         let membership = Membership::new(&self.core, (roster, signed), secret, now);
         self.epochs.insert(epoch, membership);
     }
 
-    /// Hears of an epoch without this meter.
-    fn leave(&mut self, bytes: &[u8]) -> Result<(), RosterError> {
-        let roster = self.open_roster(bytes)?;
-        let (epoch, first_slot) = (roster.epoch(), roster.body().first_slot);
-        self.core.persist(Change::Write(Key::roster(epoch), bytes.to_vec().into()));
-        self.core.event(Event::Left { epoch, first_slot });
-        self.stay_outside(roster);
-        Ok(())
-    }
-
     fn stay_outside(&mut self, roster: AcceptedRoster<S>) {
         self.end_before(roster.body().first_slot);
+        self.forget_rosters(roster.epoch());
         self.without = Some(roster);
+    }
+
+    /// Forgets the roster before this epoch that it was not a member under.
+    fn forget_rosters(&mut self, before: Epoch) {
+        if let Some(known) = self.without.take_if(|known| known.epoch() < before) {
+            self.core.persist(Change::Erase(Key::roster(known.epoch())));
+        }
     }
 
     fn end_before(&mut self, first_slot: Slot) {
@@ -521,8 +315,10 @@ impl<S: Scheme> Meter<S> {
                 self.core.persist(Change::EraseBefore(sort, epoch, u64::MAX));
             }
             self.core.event(Event::EpochErased { epoch });
-            if self.epochs.is_empty() && self.without.is_none() {
+            if self.latest().is_none_or(|latest| latest.epoch() < epoch) {
                 self.without = Some(membership.into_roster());
+            } else {
+                self.core.persist(Change::Erase(Key::roster(epoch)));
             }
         }
     }

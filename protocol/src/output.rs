@@ -220,6 +220,12 @@ pub enum InvitationError {
     /// It does not follow the roster of the epoch before.
     #[error("it does not follow the roster of the epoch before")]
     Chain,
+    /// It has another length of slots than the epoch before.
+    #[error("its slots are not as long as those of the epoch before")]
+    SlotSeconds,
+    /// The meter was invited to a later attempt.
+    #[error("this meter was invited to attempt {0} since")]
+    Attempt(u32),
     /// The meter is a member of this epoch or a later one.
     #[error("this meter is a member of epoch {0}")]
     Open(Epoch),

@@ -296,3 +296,126 @@ impl Floors {
         floor("slot_seconds", given.slot_seconds.get(), self.slot_seconds)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parameters(threshold: Threshold, max_corrupted: u16) -> Parameters {
+        let number = |number| NonZeroU32::new(number).unwrap();
+        Parameters {
+            scheme: "plain".to_owned(),
+            threshold,
+            min_contributors: 2,
+            max_corrupted,
+            min_slots: 2,
+            slot_seconds: number(900),
+            window_slots: number(4),
+            grace_s: 60,
+            deadline_s: 7200,
+            max_wh_per_slot: 65_535,
+            registers: vec![Register::Import],
+        }
+    }
+
+    /// The key that is refused for so many members.
+    fn refused(threshold: Threshold, max_corrupted: u16, members: usize) -> Option<&'static str> {
+        let checked = parameters(threshold, max_corrupted).check(members);
+        checked.err().map(|error| error.key)
+    }
+
+    fn floors(threshold: ThresholdRule) -> Floors {
+        let scheme = "plain".to_owned();
+        let (min_contributors, max_corrupted, min_slots, slot_seconds) = (2, 0, 2, 1);
+        Floors { scheme, threshold, min_contributors, max_corrupted, min_slots, slot_seconds }
+    }
+
+    const RULES: [ThresholdRule; 4] = [
+        ThresholdRule::All,
+        ThresholdRule::TwoThirds,
+        ThresholdRule::Count(3),
+        ThresholdRule::Count(4),
+    ];
+
+    #[test]
+    fn two_thirds_are_rounded_up() {
+        let thresholds = (3..=20).map(|members| ThresholdRule::TwoThirds.threshold(members));
+        let expected = [2, 3, 4, 4, 5, 6, 6, 7, 8, 8, 9, 10, 10, 11, 12, 12, 13, 14];
+        assert!(thresholds.eq(expected.map(Threshold::Of)));
+    }
+
+    #[test]
+    fn the_most_that_may_collude_leave_every_check_in_place() {
+        for members in 3..=20 {
+            for rule in RULES.iter().filter(|rule| rule.threshold(members).of(members) <= members) {
+                let (threshold, most) = (rule.threshold(members), rule.max_corrupted(members, 2));
+                let common = 2 * threshold.of(members) > members;
+                let expected = (!common).then_some("max_corrupted");
+                assert_eq!(refused(threshold, most, members), expected, "{rule} of {members}");
+                // One more leaves two quorums, or a sum, without an honest one.
+                let one_more = refused(threshold, most + 1, members);
+                let is_all = threshold == Threshold::All;
+                assert!(one_more.is_some() || is_all, "{rule} of {members}");
+            }
+        }
+    }
+
+    #[test]
+    fn with_all_holders_none_may_collude_unless_it_is_said() {
+        assert!((3..=20).all(|members| ThresholdRule::All.max_corrupted(members, 2) == 0));
+        assert_eq!(refused(Threshold::All, 3, 5), None);
+        assert_eq!(refused(Threshold::All, 4, 5), Some("members"));
+    }
+
+    #[test]
+    fn two_quorums_have_an_honest_member_in_common() {
+        assert_eq!(refused(Threshold::Of(4), 2, 5), None);
+        assert_eq!(refused(Threshold::Of(4), 3, 5), Some("max_corrupted"));
+        assert_eq!(refused(Threshold::Of(3), 0, 5), None);
+        assert_eq!(refused(Threshold::Of(3), 1, 5), Some("max_corrupted"));
+        assert_eq!(refused(Threshold::Of(3), 0, 6), Some("max_corrupted"));
+        let error = parameters(Threshold::Of(3), 1).check(5).unwrap_err().to_string();
+        assert!(error.starts_with("max_corrupted = 1: accepted is less than 2 * threshold"));
+    }
+
+    #[test]
+    fn a_threshold_lies_between_two_and_all() {
+        assert_eq!(refused(Threshold::Of(1), 0, 5), Some("threshold"));
+        assert_eq!(refused(Threshold::Of(6), 0, 5), Some("threshold"));
+        assert_eq!(refused(Threshold::Of(5), 0, 5), None);
+        assert_eq!(refused(Threshold::Of(2), 0, 2), None);
+    }
+
+    #[test]
+    fn a_region_whose_secret_is_dealt_is_no_larger_than_its_dealings_allow() {
+        let two_thirds = |members| refused(ThresholdRule::TwoThirds.threshold(members), 0, members);
+        assert_eq!(two_thirds(DEALT_MEMBERS_MAX), None);
+        assert_eq!(two_thirds(DEALT_MEMBERS_MAX + 1), Some("members"));
+        assert_eq!(refused(Threshold::All, 0, DEALT_MEMBERS_MAX + 1), None);
+    }
+
+    #[test]
+    fn a_floor_of_every_rule_takes_as_many_holders_and_more() {
+        for rule in RULES {
+            let least = rule.threshold(6).of(6);
+            let low = |holders| floors(rule).check(&parameters(holders, 0), 6).err();
+            for holders in 2..=6_u16 {
+                let key = low(Threshold::Of(holders)).map(|error| error.key);
+                let below = usize::from(holders) < least;
+                assert_eq!(key, below.then_some("threshold"), "{rule}: {holders}");
+            }
+            assert_eq!(low(Threshold::All), None, "{rule}");
+        }
+    }
+
+    #[test]
+    fn a_rule_reads_back_from_its_text() {
+        for rule in RULES {
+            assert_eq!(rule.to_string().parse(), Ok(rule));
+        }
+        for text in ["", "1", "0", "-2", "half", "65536", "All"] {
+            let error = text.parse::<ThresholdRule>().unwrap_err().to_string();
+            assert!(error.contains("\"two-thirds\""), "{error}");
+        }
+    }
+}

@@ -115,6 +115,13 @@ impl Key {
         Self::at(Sort::Roster, epoch, 0, String::new())
     }
 
+    /// How far the ceremony is that a collector opens an epoch with, for its
+    /// operator.
+    #[must_use]
+    pub fn standing() -> Self {
+        Self::at(Sort::Ceremony, Epoch::default(), 0, "standing".to_owned())
+    }
+
     /// A meter's marks.
     #[must_use]
     pub fn mark() -> Self {

@@ -34,6 +34,11 @@ impl Retry {
         self.due
     }
 
+    /// Makes the next try at that time, if it was due later.
+    pub(crate) fn bring_forward(&mut self, to: Timestamp) {
+        self.due = self.due.min(to);
+    }
+
     /// Sets the next try at half to all of the span from now, and doubles the
     /// span.
     pub(crate) fn again(&mut self, now: Timestamp, rng: &mut Rng) {

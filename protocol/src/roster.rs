@@ -140,7 +140,8 @@ impl<S: Scheme> AcceptedRoster<S> {
     }
 
     /// Checks that the epoch of this roster may follow that of `before`: of
-    /// the same length of slots, it begins with a window of it or later.
+    /// the same length of slots, it begins with a later window of it, or after
+    /// it.
     ///
     /// # Errors
     /// [`RosterError::Chain`] or [`RosterError::Succession`].
@@ -151,7 +152,8 @@ impl<S: Scheme> AcceptedRoster<S> {
         }
         let first = self.body.first_slot;
         let whole = before.grid.window_of(first).map(|window| before.grid.first_slot(window));
-        let ends_on_grid = first >= before.body.end_slot || whole == Some(first);
+        let inside = whole == Some(first) && first > before.body.first_slot;
+        let ends_on_grid = first >= before.body.end_slot || inside;
         let same = before.parameters().slot_seconds == self.parameters().slot_seconds;
         if same && ends_on_grid { Ok(()) } else { Err(RosterError::Succession) }
     }

@@ -2,12 +2,14 @@
 //! absent is named, and the next attempt goes on without.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use aggregation::{GroupError, Scheme};
+use serde::{Deserialize, Serialize};
 
 use crate::envelope::{Envelope, Rejection, encode};
 use crate::id::{Digest, Epoch, MeterId};
-use crate::keygen::{Ceremony, Conviction, Progress, Registrar, Standing, Step};
+use crate::keygen::{self, Ceremony, Conviction, Progress, Registrar, Standing, Step};
 use crate::message::{Invitation, Invited, Roster};
 use crate::output::Event;
 use crate::record::{Change, Key};
@@ -16,6 +18,11 @@ use crate::slot::{Slot, Timestamp};
 use crate::topic::CollectorTopic;
 
 use super::Core;
+
+/// When somebody that is behind is helped, so that others may join in.
+const SOON: Duration = Duration::from_secs(1);
+/// The shortest time between two helps: each is as long as all dealings.
+const RARELY: Duration = Duration::from_secs(10);
 
 pub(super) struct Opening<S: Scheme> {
     epoch: Epoch,
@@ -29,11 +36,27 @@ pub(super) struct Opening<S: Scheme> {
     /// When this step began.
     since: Timestamp,
     retry: Retry,
+    /// When everybody was last told.
+    said: Timestamp,
     /// Whether somebody misses what was passed on before.
     is_behind: bool,
     /// Whether too few are left for the next attempt.
     is_stalled: bool,
 }
+
+/// What a collector keeps of a ceremony, to go on with it after a restart.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    epoch: Epoch,
+    soon: bool,
+    attempt: u32,
+    left_out: BTreeMap<MeterId, Conviction>,
+    /// Digest of the attempt's invitation.
+    invitation: Digest,
+}
+
+/// A number of attempt, and who is left out of it.
+type Attempt = (u32, BTreeMap<MeterId, Conviction>);
 
 impl<S: Scheme> Opening<S> {
     /// Begins the first attempt, or the next one where one has begun `before`
@@ -41,12 +64,41 @@ impl<S: Scheme> Opening<S> {
     pub(super) fn begin(
         core: &mut Core<S>,
         registrar: &Registrar,
-        (epoch, previous): (Epoch, Digest),
+        next: (Epoch, Digest),
         (soon, before): (bool, Option<Box<Self>>),
         now: Timestamp,
     ) -> Self {
-        let attempt = before.map_or(0, |before| before.attempt + 1);
-        let left_out = BTreeMap::new();
+        let attempt = before.map_or(0, |before| before.attempt.saturating_add(1));
+        Self::start(core, registrar, next, (soon, (attempt, BTreeMap::new())), now)
+    }
+
+    /// Goes on with the attempt that was kept, or with the next one where
+    /// other terms hold by now; none if it is another epoch's.
+    pub(super) fn resume(
+        core: &mut Core<S>,
+        registrar: &Registrar,
+        (epoch, previous): (Epoch, Digest),
+        kept: &[u8],
+        now: Timestamp,
+    ) -> Option<Self> {
+        let kept: Stored = ciborium::from_reader(kept).ok()?;
+        if kept.epoch != epoch {
+            return None;
+        }
+        let same = invitation(core, (previous, kept.attempt), &kept.left_out);
+        let same = keygen::digest(&core.terms.region, epoch, &same) == kept.invitation;
+        let next = || (kept.attempt.saturating_add(1), BTreeMap::new());
+        let attempt = if same { (kept.attempt, kept.left_out) } else { next() };
+        Some(Self::start(core, registrar, (epoch, previous), (kept.soon, attempt), now))
+    }
+
+    fn start(
+        core: &mut Core<S>,
+        registrar: &Registrar,
+        (epoch, previous): (Epoch, Digest),
+        (soon, (attempt, left_out)): (bool, Attempt),
+        now: Timestamp,
+    ) -> Self {
         let invitation = invitation(core, (previous, attempt), &left_out);
         let ceremony = Ceremony::open(registrar, &core.terms.region, epoch, invitation);
         let retry = Retry::started(now, &mut core.rng);
@@ -61,11 +113,24 @@ impl<S: Scheme> Opening<S> {
             step,
             since: now,
             retry,
+            said: now,
             is_behind,
             is_stalled,
         };
+        opening.keep(core);
         opening.say(core, now);
         opening
+    }
+
+    fn keep(&self, core: &mut Core<S>) {
+        let kept = Stored {
+            epoch: self.epoch,
+            soon: self.soon,
+            attempt: self.attempt,
+            left_out: self.left_out.clone(),
+            invitation: self.ceremony.digest(),
+        };
+        core.persist(Change::Write(Key::ceremony(), encode(&kept).into()));
     }
 
     pub(super) fn epoch(&self) -> Epoch {
@@ -88,12 +153,13 @@ impl<S: Scheme> Opening<S> {
 
     /// Begins the next attempt.
     pub(super) fn again(&mut self, core: &mut Core<S>, registrar: &Registrar, now: Timestamp) {
-        self.attempt += 1;
+        self.attempt = self.attempt.saturating_add(1);
         let invitation = invitation(core, (self.previous, self.attempt), &self.left_out);
         self.ceremony = Ceremony::open(registrar, &core.terms.region, self.epoch, invitation);
         (self.step, self.since) = (Step::Parts, now);
         (self.is_behind, self.is_stalled) = (false, false);
         self.retry = Retry::started(now, &mut core.rng);
+        self.keep(core);
         self.say(core, now);
     }
 
@@ -107,7 +173,7 @@ impl<S: Scheme> Opening<S> {
         for message in self.ceremony.passed_on(&core.identity, self.is_behind) {
             core.publish(&CollectorTopic::Keygen, message, false);
         }
-        self.is_behind = false;
+        (self.is_behind, self.said) = (false, now);
         let (epoch, step, missing) = (self.epoch, self.step, self.ceremony.missing().count());
         core.event(Event::Gathering { epoch, step, missing });
         self.keep_standing(core);
@@ -124,7 +190,7 @@ impl<S: Scheme> Opening<S> {
             missing: self.ceremony.missing().cloned().collect(),
             left_out: left_out.collect(),
         };
-        core.persist(Change::Write(Key::ceremony(), encode(&standing).into()));
+        core.persist(Change::Write(Key::standing(), encode(&standing).into()));
     }
 
     pub(super) fn handle_message(
@@ -134,9 +200,15 @@ impl<S: Scheme> Opening<S> {
         (envelope, message): (&Envelope, &[u8]),
         now: Timestamp,
     ) -> Result<(), Rejection> {
+        if self.is_stalled {
+            return Ok(());
+        }
         match self.ceremony.take(envelope, message)? {
             Progress::Taken => {}
-            Progress::Behind => self.is_behind = true,
+            Progress::Behind => {
+                self.is_behind = true;
+                self.retry.bring_forward((now + SOON).max(self.said + RARELY));
+            }
             Progress::Convicted(meter, conviction, evidence) => {
                 if let Some(evidence) = evidence {
                     core.keep_evidence(self.epoch, &evidence);
@@ -165,7 +237,7 @@ impl<S: Scheme> Opening<S> {
     ) {
         if self.patience_ends(core) <= now {
             self.be_patient_no_more(core, registrar, now);
-        } else if self.retry.due() <= now {
+        } else if !self.is_stalled && self.retry.due() <= now {
             self.say_what_is_missing(core, now);
         }
     }
@@ -181,7 +253,8 @@ impl<S: Scheme> Opening<S> {
     }
 
     pub(super) fn poll_timeout(&self, core: &Core<S>) -> Timestamp {
-        self.retry.due().min(self.patience_ends(core))
+        let ends = self.patience_ends(core);
+        if self.is_stalled { ends } else { self.retry.due().min(ends) }
     }
 
     fn patience_ends(&self, core: &Core<S>) -> Timestamp {
@@ -193,12 +266,22 @@ impl<S: Scheme> Opening<S> {
         let absent = self.ceremony.missing().map(|meter| (meter.clone(), Conviction::Absent(step)));
         let absent: Vec<_> = absent.collect();
         self.since = now;
-        if self.is_stalled {
-            // Whoever was absent may be there by now.
-            self.left_out.clear();
+        if !self.is_stalled && self.is_enough(core, &absent) {
+            if !absent.is_empty() {
+                self.go_on_without(core, registrar, absent, now);
+            }
+        } else if !self.left_out.is_empty() {
+            self.ask_again(core);
             self.again(core, registrar, now);
-        } else if !absent.is_empty() && self.is_enough(core, &absent) {
-            self.go_on_without(core, registrar, absent, now);
+        }
+    }
+
+    /// Too few are left: whoever was absent may be there by now. Who lied is
+    /// asked again only if nobody else can take its place.
+    fn ask_again(&mut self, core: &Core<S>) {
+        self.left_out.retain(|_, conviction| !matches!(conviction, Conviction::Absent(_)));
+        if !self.is_enough(core, &[]) {
+            self.left_out.clear();
         }
     }
 

@@ -1,24 +1,24 @@
 //! An invited meter's side of the ceremony: its secrets, and what it says.
 
+mod stored;
+
 use std::collections::BTreeMap;
 
-use aggregation::{
-    Canonical as _, Context, DecodeError, Participant, Rng, Scheme, Sharing, Stored as _,
-};
-use serde::{Deserialize, Serialize};
+use aggregation::{Canonical as _, Context, Participant, Rng, Scheme, Sharing};
 use serde_bytes::ByteBuf;
-use thiserror::Error;
-use zeroize::{Zeroize, Zeroizing};
 
-use crate::envelope::{Envelope, Message, Rejection, encode, seal};
+use crate::envelope::{Envelope, Message, Rejection, seal};
 use crate::id::{Digest, Epoch, MeterId, RegionId, Sender};
 use crate::identity::Identity;
 use crate::message::{
-    Complaint, Confirmation, Dealing, Dealings, Invitation, Invited, KeyPart, KeyParts,
+    Complaint, Confirmation, Dealing, Dealings, Invitation, Invited, KeyPart, KeyParts, Kind,
 };
 use crate::parameters::Threshold;
-use crate::record::Unreadable;
 use crate::statement::Place;
+
+use super::error::CeremonyError;
+
+pub use stored::StoredError;
 
 /// An invited meter on its way to become a member.
 pub struct Candidate<S: Scheme> {
@@ -55,35 +55,6 @@ pub struct Confirmed<S: Scheme> {
     pub dealings: Digest,
     /// Digest of the group that they make.
     pub group: Digest,
-}
-
-/// Why a candidate does not go on with a ceremony.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum CeremonyError {
-    /// A message that the collector passed on.
-    #[error("a message of {0} that was passed on: {1}")]
-    PassedOn(MeterId, Rejection),
-    /// More or fewer messages than members, or not in their order.
-    #[error("the messages that were passed on are not those of the members in order")]
-    Members,
-    /// Another key part under this meter's name.
-    #[error("the key parts name another one for this meter")]
-    OwnPart,
-    /// Other key parts than those that this meter has dealt to.
-    #[error("other key parts than those that this meter has dealt to")]
-    OtherParts,
-    /// Another dealing of the same dealer.
-    #[error("a second dealing of {0}")]
-    SecondDealing(MeterId),
-    /// A dealing that does not hold.
-    #[error("the dealing of {0} does not verify")]
-    Dealing(MeterId),
-    /// Dealings that make no group.
-    #[error("the dealings make no group")]
-    Group,
-    /// Shares that do not fit; this meter has complained.
-    #[error("the shares of {0:?} do not fit what they committed to")]
-    Shares(Vec<MeterId>),
 }
 
 impl<S: Scheme> Candidate<S> {
@@ -169,6 +140,19 @@ impl<S: Scheme> Candidate<S> {
         }
     }
 
+    /// What it said at earlier steps, for a collector that has forgotten them:
+    /// its key part to an invitation, its dealing to the key parts.
+    #[must_use]
+    pub fn said_before(&self, identity: &Identity, to: Kind) -> Option<Vec<u8>> {
+        let (_, dealing) = self.dealt.as_ref()?;
+        let is_over = self.confirmed.is_some() || !self.complaints.is_empty();
+        match to {
+            Kind::Invitation => Some(self.part_message(identity)),
+            Kind::KeyParts if is_over => Some(dealing.clone()),
+            _ => None,
+        }
+    }
+
     /// The signed message that carries the key part.
     #[must_use]
     pub fn part_message(&self, identity: &Identity) -> Vec<u8> {
@@ -192,22 +176,26 @@ impl<S: Scheme> Candidate<S> {
         if body.messages.len() != self.invitation.members.len() {
             return Err(CeremonyError::Members);
         }
+        let digest = parts_digest(body);
+        match &self.dealt {
+            Some((dealt_to, _)) if *dealt_to != digest => return Err(CeremonyError::OtherParts),
+            Some(_) if self.confirmed.is_some() || !self.heard.parts.is_empty() => {
+                return Ok(false);
+            }
+            _ => {}
+        }
         let members = self.invitation.members.iter().zip(&body.messages);
         let read = |(member, message): (&Invited, &ByteBuf)| self.read_part(member, message);
         let parts: Vec<_> = members.map(read).collect::<Result<_, _>>()?;
         if parts.get(usize::from(self.own.0)).is_none_or(|part| part.to_bytes() != self.part) {
             return Err(CeremonyError::OwnPart);
         }
-        let digest = parts_digest(body);
         self.heard.parts = parts;
-        match &self.dealt {
-            Some((dealt_to, _)) if *dealt_to == digest => Ok(false),
-            Some(_) => Err(CeremonyError::OtherParts),
-            None => {
-                self.deal(threshold, digest, identity, rng);
-                Ok(true)
-            }
+        let is_first = self.dealt.is_none();
+        if is_first {
+            self.deal(threshold, digest, identity, rng);
         }
+        Ok(is_first)
     }
 
     fn read_part(&self, member: &Invited, message: &[u8]) -> Result<S::KeyPart, CeremonyError> {
@@ -238,21 +226,23 @@ impl<S: Scheme> Candidate<S> {
         identity: &Identity,
         rng: &mut Rng,
     ) -> Result<bool, CeremonyError> {
-        let Some((parts, _)) = self.dealt.clone() else { return Ok(false) };
+        let Some((parts, own)) = self.dealt.clone() else { return Ok(false) };
         // A restarted candidate hears the key parts again before the dealings.
-        if self.heard.parts.is_empty() || self.confirmed.is_some() {
+        let is_done = self.confirmed.is_some() || !self.complaints.is_empty();
+        if self.heard.parts.is_empty() || is_done {
             return Ok(false);
         }
-        for (at, message) in (body.first..).zip(&body.messages) {
-            let member = self.invitation.members.get(usize::from(at));
-            let member = member.ok_or(CeremonyError::Members)?.clone();
-            match self.heard.dealings.get(&at) {
-                Some((_, known)) if *known == **message => {}
-                Some(_) => return Err(CeremonyError::SecondDealing(member.meter)),
-                None => {
-                    let dealing = self.read_dealing(&member, at, message, &parts)?;
-                    self.heard.dealings.insert(at, (dealing, message.to_vec()));
-                }
+        for (at, message) in (usize::from(body.first)..).zip(&body.messages) {
+            let member = self.invitation.members.get(at).ok_or(CeremonyError::Members)?.clone();
+            let at = u16::try_from(at).map_err(|_| CeremonyError::Members)?;
+            let known = self.heard.dealings.get(&at).map(|(_, known)| known);
+            let known = if at == self.own.0 { Some(&own) } else { known };
+            if known.is_some_and(|known| *known != **message) {
+                return Err(CeremonyError::SecondDealing(member.meter));
+            }
+            if !self.heard.dealings.contains_key(&at) {
+                let dealing = self.read_dealing(&member, at, message, &parts)?;
+                self.heard.dealings.insert(at, (dealing, message.to_vec()));
             }
         }
         if self.heard.dealings.len() < self.invitation.members.len() {
@@ -350,54 +340,6 @@ impl<S: Scheme> Candidate<S> {
         seal(identity, (&self.place.region, self.place.epoch, sender), &self.place.binding, body)
     }
 
-    /// What the owner writes to its own disk, so that it can take part in the
-    /// epoch after a restart.
-    #[must_use]
-    pub fn to_stored(&self) -> Zeroizing<Vec<u8>> {
-        let mut secret = self.secret.to_stored();
-        let confirmed = self.confirmed.as_ref().map(|confirmed| StoredConfirmed {
-            secret: std::mem::take(&mut *confirmed.secret.to_stored()),
-            dealings: confirmed.dealings,
-            group: confirmed.group,
-        });
-        let record = StoredCandidate {
-            region: self.place.region.clone(),
-            epoch: self.place.epoch,
-            meter: self.meter.clone(),
-            invitation: self.invitation.clone(),
-            secret: std::mem::take(&mut *secret),
-            part: ByteBuf::from(self.part.clone()),
-            dealt: self.dealt.clone().map(|(parts, message)| (parts, ByteBuf::from(message))),
-            confirmed,
-        };
-        Zeroizing::new(encode(&record))
-    }
-
-    /// Reads what [`Candidate::to_stored`] wrote.
-    ///
-    /// # Errors
-    /// [`StoredError`] for anything else.
-    pub fn from_stored(bytes: &[u8]) -> Result<Self, StoredError> {
-        let record: StoredCandidate =
-            ciborium::from_reader(bytes).map_err(|_| StoredError::Malformed)?;
-        if *Zeroizing::new(encode(&record)) != *bytes {
-            return Err(StoredError::Malformed);
-        }
-        let secret = S::Secret::from_stored(&record.secret)?;
-        let (region, epoch) = (record.region.clone(), record.epoch);
-        let binding = super::digest(&region, epoch, &record.invitation);
-        let place = Place { region, epoch, binding };
-        let kept = (secret, record.part.to_vec());
-        let candidate = Self::at(place, record.invitation.clone(), &record.meter, kept);
-        let mut candidate = candidate.ok_or(StoredError::Malformed)?;
-        candidate.dealt = record.dealt.as_ref().map(|(parts, sent)| (*parts, sent.to_vec()));
-        if let Some(StoredConfirmed { secret, dealings, group }) = &record.confirmed {
-            let secret = S::Secret::from_stored(secret)?;
-            candidate.confirmed = Some(Confirmed { secret, dealings: *dealings, group: *group });
-        }
-        Ok(candidate)
-    }
-
     /// The secret that opens sums, for the release guard alone.
     pub(crate) fn into_secret(self) -> S::Secret {
         match self.confirmed {
@@ -410,52 +352,4 @@ impl<S: Scheme> Candidate<S> {
 /// The digest that stands for everybody's key parts.
 pub(super) fn parts_digest(body: &KeyParts) -> Digest {
     super::digest_of_all("key parts", body.messages.iter().map(|message| message.as_slice()))
-}
-
-/// Why a file holds no candidate or key share.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-pub enum StoredError {
-    /// Not what was written.
-    #[error("the key share is malformed")]
-    Malformed,
-    /// The secret in it.
-    #[error("the secret of the key share: {0}")]
-    Secret(#[from] DecodeError),
-    /// Another record of the same meter.
-    #[error(transparent)]
-    Record(#[from] Unreadable),
-}
-
-/// A candidate on its owner's disk.
-#[derive(Serialize, Deserialize)]
-struct StoredCandidate {
-    region: RegionId,
-    epoch: Epoch,
-    meter: MeterId,
-    invitation: Invitation,
-    #[serde(with = "serde_bytes")]
-    secret: Vec<u8>,
-    part: ByteBuf,
-    dealt: Option<(Digest, ByteBuf)>,
-    confirmed: Option<StoredConfirmed>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct StoredConfirmed {
-    #[serde(with = "serde_bytes")]
-    secret: Vec<u8>,
-    dealings: Digest,
-    group: Digest,
-}
-
-impl Drop for StoredCandidate {
-    fn drop(&mut self) {
-        self.secret.zeroize();
-    }
-}
-
-impl Drop for StoredConfirmed {
-    fn drop(&mut self) {
-        self.secret.zeroize();
-    }
 }

@@ -2,7 +2,6 @@
 //! candidates say, checks it, and passes it on.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use aggregation::{Canonical as _, Context, GroupError, Participant, Scheme, Sharing};
 use serde_bytes::ByteBuf;
@@ -21,36 +20,7 @@ use crate::statement::Place;
 
 use super::Registrar;
 use super::candidate::parts_digest;
-
-/// How far an attempt has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Step {
-    /// Key parts are missing.
-    Parts,
-    /// Dealings are missing.
-    Dealings,
-    /// Confirmations are missing.
-    Confirmations,
-    /// Nothing is missing.
-    Complete,
-}
-
-/// Why a member is left out of the next attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Conviction {
-    /// It said nothing in time.
-    Absent(Step),
-    /// It signed two different key parts or dealings.
-    TwoStatements,
-    /// Its dealing does not verify.
-    BadDealing,
-    /// A complaint shows that it dealt a share that does not fit.
-    BadShare,
-    /// It complained about a share that fits.
-    FalseComplaint,
-    /// It confirmed other dealings than those that were passed on.
-    OtherDealings,
-}
+use super::error::{Conviction, Step};
 
 /// What became of a candidate's message.
 #[derive(Debug)]
@@ -71,6 +41,8 @@ pub struct Ceremony<S: Scheme> {
     parts: BTreeMap<MeterId, (S::KeyPart, Vec<u8>)>,
     dealings: BTreeMap<MeterId, (S::Dealing, Vec<u8>)>,
     confirmations: BTreeMap<MeterId, Confirmation>,
+    /// What a candidate confirms that has heard these dealings.
+    expected: Option<Confirmation>,
 }
 
 impl<S: Scheme> Ceremony<S> {
@@ -85,14 +57,20 @@ impl<S: Scheme> Ceremony<S> {
         let message = registrar.invite(region, epoch, &invitation);
         let binding = super::digest(region, epoch, &invitation);
         let place = Place { region: region.clone(), epoch, binding };
-        let (parts, dealings, confirmations) = Default::default();
-        Self { place, invitation, message, parts, dealings, confirmations }
+        let (parts, dealings, confirmations, expected) = Default::default();
+        Self { place, invitation, message, parts, dealings, confirmations, expected }
     }
 
     /// The signed invitation.
     #[must_use]
     pub fn message(&self) -> &[u8] {
         &self.message
+    }
+
+    /// Digest of the invitation.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.place.binding
     }
 
     /// What was invited to.
@@ -174,9 +152,9 @@ impl<S: Scheme> Ceremony<S> {
         if let Some((_, known)) = self.parts.get(&meter) {
             // Key parts are drawn anew after a start without anything kept:
             // the first one stays, and whoever drew it is behind for good.
-            let progress =
-                if self.step() > Step::Parts { Progress::Behind } else { Progress::Taken };
-            return Ok(if known == message { progress } else { Progress::Taken });
+            let waits = self.step() > Step::Parts && !self.dealings.contains_key(&meter);
+            let is_behind = known == message && waits;
+            return Ok(if is_behind { Progress::Behind } else { Progress::Taken });
         }
         let part = S::KeyPart::from_bytes(&body.part).map_err(|_| Rejection::Body)?;
         if !S::verify_key_part(&part, Context(&self.place.key_part(&meter))) {
@@ -194,14 +172,14 @@ impl<S: Scheme> Ceremony<S> {
             return Ok(Progress::Taken);
         }
         if let Some((_, known)) = self.dealings.get(&meter) {
-            if known == message {
-                let behind = self.step() > Step::Dealings;
-                return Ok(if behind { Progress::Behind } else { Progress::Taken });
-            }
             let (first, second) = (known.clone().into(), message.to_vec().into());
             let evidence = Evidence { key, binding: self.place.binding, first, second };
-            let evidence = Some(Box::new(evidence));
-            return Ok(Progress::Convicted(meter, Conviction::TwoStatements, evidence));
+            if evidence.check().is_ok() {
+                let evidence = Some(Box::new(evidence));
+                return Ok(Progress::Convicted(meter, Conviction::TwoStatements, evidence));
+            }
+            let waits = self.step() > Step::Dealings && !self.confirmations.contains_key(&meter);
+            return Ok(if waits { Progress::Behind } else { Progress::Taken });
         }
         let parts = self.parts();
         let digest = parts_digest(&self.key_parts());
@@ -246,11 +224,20 @@ impl<S: Scheme> Ceremony<S> {
         if self.step() < Step::Confirmations {
             return Ok(Progress::Taken);
         }
-        if body.dealings != self.dealings_digest() {
+        if self.expected().is_some_and(|expected| body != *expected) {
             return Ok(Progress::Convicted(meter, Conviction::OtherDealings, None));
         }
         self.confirmations.insert(meter, body);
         Ok(Progress::Taken)
+    }
+
+    fn expected(&mut self) -> Option<&Confirmation> {
+        if self.expected.is_none() {
+            let (group_key, shares) = self.group().ok()?;
+            let group = super::group_digest(&group_key, &shares);
+            self.expected = Some(Confirmation { dealings: self.dealings_digest(), group });
+        }
+        self.expected.as_ref()
     }
 
     /// The roster, once nothing is missing.
@@ -376,29 +363,5 @@ impl<S: Scheme> Ceremony<S> {
     fn seal<M: Message>(&self, identity: &Identity, body: &M) -> Vec<u8> {
         let place = (&self.place.region, self.place.epoch, Sender::Collector);
         seal(identity, place, &self.place.binding, body)
-    }
-}
-
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Parts => "key parts",
-            Self::Dealings => "dealings",
-            Self::Confirmations => "confirmations",
-            Self::Complete => "nothing",
-        })
-    }
-}
-
-impl fmt::Display for Conviction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Absent(step) => write!(f, "it was absent when {step} were due"),
-            Self::TwoStatements => f.write_str("it signed two different dealings"),
-            Self::BadDealing => f.write_str("its dealing does not verify"),
-            Self::BadShare => f.write_str("it dealt a share that does not fit"),
-            Self::FalseComplaint => f.write_str("it complained about a share that fits"),
-            Self::OtherDealings => f.write_str("it confirmed other dealings than it was sent"),
-        }
     }
 }

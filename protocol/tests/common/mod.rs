@@ -5,6 +5,7 @@ pub(crate) mod bent;
 pub(crate) mod billed;
 pub(crate) mod founding;
 pub(crate) mod region;
+pub(crate) mod relay;
 
 use std::num::NonZeroU32;
 use std::sync::{Arc, OnceLock};
@@ -98,16 +99,21 @@ pub(crate) fn parameters<S: Scheme>() -> Parameters {
     }
 }
 
+/// Four holders of five open a sum.
+pub(crate) fn dealt<S: Scheme>() -> Parameters {
+    Parameters { threshold: Threshold::Of(4), ..parameters::<S>() }
+}
+
 pub(crate) fn both_registers<S: Scheme>() -> Parameters {
     Parameters { registers: vec![Register::Import, Register::Export], ..parameters::<S>() }
 }
 
-/// Floors that [`parameters`] keep to without room.
+/// Floors that [`parameters`] keep to without room, but for the threshold.
 pub(crate) fn floors<S: Scheme>() -> Floors {
     let given = parameters::<S>();
     Floors {
         scheme: given.scheme,
-        threshold: ThresholdRule::All,
+        threshold: ThresholdRule::Count(4),
         min_contributors: given.min_contributors,
         max_corrupted: given.max_corrupted,
         min_slots: given.min_slots,
@@ -130,8 +136,13 @@ pub(crate) fn meter_terms<S: Scheme>(at: usize) -> meter::Terms {
 }
 
 pub(crate) fn new_meter<S: Scheme>(at: usize, now: Timestamp) -> meter::Meter<S> {
+    new_meter_from(at, meter_rng(at), now)
+}
+
+/// A new meter that draws from this.
+pub(crate) fn new_meter_from<S: Scheme>(at: usize, rng: Rng, now: Timestamp) -> meter::Meter<S> {
     let (terms, kept) = (meter_terms::<S>(at), Records::default());
-    meter::Meter::new(terms, meter_identity(at), &kept, meter_rng(at), now).unwrap()
+    meter::Meter::new(terms, meter_identity(at), &kept, rng, now).unwrap()
 }
 
 /// What a new meter draws from.

@@ -349,12 +349,12 @@ impl<S: Kit> Region<S> {
         events(&self.outputs)
     }
 
-    /// The bodies that the collector published under a topic.
+    /// The bodies that the collector published in this epoch under a topic.
     pub(crate) fn heard<M: Message>(&self, topic: &str) -> Vec<M> {
-        let open = |message: &Vec<u8>| {
-            self.roster.open_from_collector(&Envelope::parse(message).unwrap()).unwrap()
-        };
-        published(&self.outputs, topic).iter().map(open).collect()
+        let all = published(&self.outputs, topic);
+        let all = all.iter().map(|message| Envelope::parse(message).unwrap());
+        let here = all.filter(|envelope| envelope.header().epoch == self.roster.epoch());
+        here.map(|envelope| self.roster.open_from_collector(&envelope).unwrap()).collect()
     }
 
     pub(crate) fn results(&self) -> Vec<Outcome> {
@@ -431,7 +431,7 @@ fn exchange<S: Scheme>(
 }
 
 /// What a machine hands out, once it is carried out as far as its disk goes.
-fn carried_out(mut outputs: Vec<Output>, disk: &mut Records) -> Vec<Output> {
+pub(super) fn carried_out(mut outputs: Vec<Output>, disk: &mut Records) -> Vec<Output> {
     for change in outputs.extract_if(.., |output| matches!(output, Output::Persist(_))) {
         if let Output::Persist(change) = change {
             disk.apply(change);
@@ -441,12 +441,12 @@ fn carried_out(mut outputs: Vec<Output>, disk: &mut Records) -> Vec<Output> {
 }
 
 /// Whether a meter subscribes to this.
-fn is_for(at: usize, output: &Output) -> bool {
+pub(super) fn is_for(at: usize, output: &Output) -> bool {
     let Output::Publish(Publication { topic, .. }) = output else { return false };
     protocol::topic::meter_subscriptions(&region_id(), &meter_id(at)).contains(topic)
 }
 
-fn published_by<'a>(outputs: impl Iterator<Item = &'a Output>) -> Vec<Vec<u8>> {
+pub(super) fn published_by<'a>(outputs: impl Iterator<Item = &'a Output>) -> Vec<Vec<u8>> {
     let payload = |output: &Output| match output {
         Output::Publish(Publication { topic, payload, .. }) => {
             (!protocol::topic::is_json(topic)).then(|| payload.clone())
