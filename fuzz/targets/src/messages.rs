@@ -139,7 +139,7 @@ pub fn message(data: &[u8]) -> bool {
         Kind::Dealings => read(payload, &sender, |body: &Dealings| strangers(&body.messages)),
         Kind::Complaint => read(payload, &sender, complaint),
         Kind::Omission => {
-            read(payload, &sender, |body: &Omission| strangers(&[body.receipt.clone()]))
+            read(payload, &sender, |body: &Omission| strangers(std::slice::from_ref(&body.receipt)))
         }
         Kind::Confirmation => read(payload, &sender, |_: &Confirmation| ()),
     }
