@@ -29,6 +29,9 @@ const SHORTEST_GRACE_WITH_P1_S: u32 = 5;
 /// another epoch follows.
 const SHORTEST_PATIENCE_S: u32 = 10;
 
+/// The same where agents are killed.
+const SHORTEST_PATIENCE_WITH_KILLS_S: u32 = 4;
+
 /// How a region's threshold follows from its meters, as by default.
 const RULE: ThresholdRule = ThresholdRule::TwoThirds;
 
@@ -89,11 +92,17 @@ impl Lowered {
     }
 
     /// Seconds that a step of a ceremony waits for absent meters. Where no
-    /// other epoch follows, it waits for all.
+    /// other epoch follows, it waits for all. Where agents are killed, somebody
+    /// is down nearly always: it waits for those that are up, no longer than
+    /// their work takes, or more would be killed meanwhile.
     #[must_use]
-    pub fn patience_s(&self, epochs: u32) -> u32 {
+    pub fn patience_s(&self, epochs: u32, kill: u16) -> u32 {
         let meters = u32::from(self.meters);
-        if epochs == 1 { 60 + meters } else { SHORTEST_PATIENCE_S.max(meters / 5) }
+        match (epochs, kill) {
+            (1, _) => 60 + meters,
+            (_, 0) => SHORTEST_PATIENCE_S.max(meters / 5),
+            _ => SHORTEST_PATIENCE_WITH_KILLS_S.max(meters / 12),
+        }
     }
 
     /// Seconds after a slot in which contributions still count.

@@ -108,7 +108,7 @@ impl Plan<'_> {
             slot_seconds: self.options.slot_seconds,
             window_slots: WINDOW_SLOTS,
             epoch_windows: self.options.epoch_windows()?,
-            patience_s: self.lowered.patience_s(self.options.epochs),
+            patience_s: self.lowered.patience_s(self.options.epochs, self.options.kill),
             grace_s: self.lowered.grace_s(),
             deadline_s: self.lowered.deadline_s(),
             min_contributors: self.lowered.min_contributors,
