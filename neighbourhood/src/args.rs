@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 
 use crate::demonstration;
+use crate::floors::WINDOW_SLOTS;
 
 /// Runs a whole neighbourhood on this machine: broker, collector and agents,
 /// each a process of its own, over real MQTT. Shows every sum beside the truth
@@ -43,6 +44,22 @@ pub struct Options {
     #[arg(long, value_name = "S", default_value_t = 3,
           value_parser = clap::value_parser!(u32).range(1..=900))]
     pub slot_seconds: u32,
+    /// Over how many epochs the slots are spread, 1 to 100. Each has whole
+    /// windows, and the ceremony of the next one runs while the present one
+    /// serves. Not with --csv: a file is read from the first slot of an epoch.
+    #[arg(long, value_name = "N", default_value_t = 1,
+          value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub epochs: u32,
+    /// Up to so many agents at a time are killed at random moments and brought
+    /// back within two windows, again and again, as long as those that are
+    /// left can open every region sum. Bills open only in windows in which
+    /// every member was counted in every slot.
+    #[arg(long, value_name = "N", default_value_t = 0,
+          value_parser = clap::value_parser!(u16).range(0..=66))]
+    pub kill: u16,
+    /// The seed of who is killed, when, and for how long.
+    #[arg(long, value_name = "S", default_value_t = 1, requires = "kill")]
+    pub kill_seed: u64,
     /// Recorded homes in place of simulated ones: a CSV file, plain or gzip,
     /// with one row for each slot and one column of kWh for each home.
     #[arg(long, value_name = "FILE")]
@@ -51,12 +68,37 @@ pub struct Options {
     /// its agent receives over TCP, one a second. The others are simulated.
     /// The summary compares the meter's opened sums with its register. When
     /// the capture ends before the run, the meter is left out from there on.
-    #[arg(long, value_name = "FILE", conflicts_with = "csv")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["csv", "kill"])]
     pub p1: Option<PathBuf>,
     /// One JSON object on each line of standard output, and nothing else
     /// there.
     #[arg(long)]
     pub json: bool,
+}
+
+impl Options {
+    /// How many windows each epoch has. A run of one epoch has as many again as
+    /// its slots need, so that no ceremony follows while it lasts.
+    ///
+    /// # Errors
+    /// Where the slots do not spread over so many epochs.
+    pub(crate) fn epoch_windows(&self) -> anyhow::Result<u32> {
+        if self.epochs == 1 {
+            return Ok(2 * (self.slots / WINDOW_SLOTS + 1));
+        }
+        if self.csv.is_some() {
+            bail!("--epochs {}: a file of recorded homes serves one epoch", self.epochs);
+        }
+        let windows = self.slots.div_ceil(WINDOW_SLOTS);
+        let each = windows.div_ceil(self.epochs);
+        if each * (self.epochs - 1) >= windows {
+            bail!(
+                "--epochs {}: {windows} windows of {WINDOW_SLOTS} slots do not spread over so many",
+                self.epochs
+            );
+        }
+        Ok(each)
+    }
 }
 
 /// A party of the neighbourhood in a process of its own.
@@ -141,9 +183,34 @@ mod tests {
         assert!(refusal(&["--slot-seconds", "901"]).contains("1..=900"));
     }
 
+    fn epoch_windows(args: &[&str]) -> anyhow::Result<u32> {
+        let args = std::iter::once("neighbourhood").chain(args.iter().copied());
+        Cli::try_parse_from(args).unwrap().options.epoch_windows()
+    }
+
+    #[test]
+    fn slots_are_spread_over_epochs_of_whole_windows() {
+        let windows = |slots, epochs| epoch_windows(&["--slots", slots, "--epochs", epochs]).ok();
+        assert_eq!(
+            [windows("60", "3"), windows("20", "2"), windows("12", "2")],
+            [2, 1, 1].map(Some)
+        );
+        assert_eq!([windows("10", "2"), windows("50", "4")], [None, None]);
+        // Twice what is needed.
+        assert_eq!(windows("20", "1"), Some(6));
+    }
+
+    #[test]
+    fn recorded_homes_serve_one_epoch() {
+        assert!(epoch_windows(&["--csv", "homes.csv"]).is_ok());
+        assert!(epoch_windows(&["--csv", "homes.csv", "--epochs", "2"]).is_err());
+    }
+
     #[test]
     fn a_capture_goes_with_simulated_homes_alone() {
         let refused = refusal(&["--p1", "capture.txt", "--csv", "homes.csv"]);
+        assert!(refused.contains("cannot be used with"), "{refused}");
+        let refused = refusal(&["--p1", "capture.txt", "--kill", "1"]);
         assert!(refused.contains("cannot be used with"), "{refused}");
     }
 

@@ -107,11 +107,6 @@ impl Bridge {
         self.telegrams
     }
 
-    /// From the first telegram to the last.
-    pub(crate) fn length(&self) -> Duration {
-        PACE * u32::try_from(self.telegrams.saturating_sub(1)).unwrap_or(u32::MAX)
-    }
-
     /// The next telegram that went and was not looked at; `Disconnected` after
     /// the last of the capture.
     pub(crate) fn poll_sent(&mut self) -> Result<Sent, TryRecvError> {

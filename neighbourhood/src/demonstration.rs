@@ -8,6 +8,8 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use host::clock;
 use host::shutdown::Shutdown;
+use protocol::id::MeterId;
+use protocol::message::Roster;
 use protocol::slot::Timestamp;
 use tempfile::TempDir;
 use tokio::runtime::Builder;
@@ -17,8 +19,9 @@ use crate::args::Options;
 use crate::billed::Billed;
 use crate::bridge::Bridge;
 use crate::display::{Display, Summary};
-use crate::floors::Lowered;
+use crate::floors::{Lowered, WINDOW_SLOTS};
 use crate::household::{Household, Plan, check_homes};
+use crate::killer::{Act, Killer};
 use crate::processes::Processes;
 use crate::tally::{Counts, Ending, Tally};
 use crate::truth::{Played, Truth};
@@ -69,7 +72,9 @@ fn keep(dir: TempDir) -> String {
 
 async fn demonstrate(options: &Options, dir: &Path) -> anyhow::Result<Counts> {
     let shutdown = Shutdown::new()?;
-    let mut run = Run::new(options, dir)?;
+    let lowered = Lowered::for_region(options.meters, options.slot_seconds);
+    check_kills(options, &lowered)?;
+    let mut run = Run::new(options, dir, lowered)?;
     let ended = tokio::select! {
         ended = run.go() => ended.map(|()| Ending::Complete),
         () = shutdown.requested() => Ok(Ending::Interrupted),
@@ -81,6 +86,19 @@ async fn demonstrate(options: &Options, dir: &Path) -> anyhow::Result<Counts> {
     }
     let counts = run.sum_up(ending)?;
     ended.map(|_| counts)
+}
+
+/// Refuses more kills than the region can spare meters.
+fn check_kills(options: &Options, lowered: &Lowered) -> anyhow::Result<()> {
+    let (meters, kill, spare) = (options.meters, options.kill, lowered.spare());
+    if usize::from(kill) > spare {
+        bail!(
+            "--kill {kill}: of {meters} meters {} have to be there for every region sum, so that \
+             {spare} can be killed at a time",
+            usize::from(meters) - spare
+        );
+    }
+    Ok(())
 }
 
 struct Run<'a> {
@@ -101,13 +119,13 @@ struct Books {
     truth: Truth,
     tally: Tally,
     billed: Option<Billed>,
+    killer: Killer,
 }
 
 impl<'a> Run<'a> {
-    fn new(options: &'a Options, dir: &'a Path) -> anyhow::Result<Self> {
+    fn new(options: &'a Options, dir: &'a Path, lowered: Lowered) -> anyhow::Result<Self> {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let lowered = Lowered::for_region(options.meters, options.slot_seconds);
         Ok(Self {
             options,
             dir,
@@ -138,6 +156,7 @@ impl<'a> Run<'a> {
                 self.take(sighting, arrived, &household)?;
             }
             self.settle()?;
+            self.disturb(&household)?;
             if self.books.is_none() && clock::now() > overdue {
                 bail!("no epoch was opened; the collector:\n{}", self.processes.tail("collector"));
             }
@@ -171,6 +190,20 @@ impl<'a> Run<'a> {
         };
         let parties = format!("a collector with its broker and {meters} agents, each a process");
         self.display.note(&format!("{parties}; {slots} slots of {slot_seconds} s; {readings}"))?;
+        let (threshold, corrupted) = (self.lowered.threshold(), self.lowered.max_corrupted());
+        self.display.note(&format!(
+            "threshold {threshold} of {meters}: so many holders open a sum; max_corrupted \
+             {corrupted}: so many may collude with the collector"
+        ))?;
+        if self.options.epochs > 1 {
+            let (epochs, windows) = (self.options.epochs, self.options.epoch_windows()?);
+            self.display.note(&format!("{epochs} epochs of {windows} windows"))?;
+        }
+        if self.options.kill > 0 {
+            let Options { kill, kill_seed, .. } = self.options;
+            self.display
+                .note(&format!("up to {kill} agents are killed at a time, seed {kill_seed}"))?;
+        }
         self.display.note("lowered for this demonstration:")?;
         for reason in self.lowered.reasons() {
             self.display.note(&format!("  {reason}"))?;
@@ -251,23 +284,34 @@ impl<'a> Run<'a> {
         arrived: Timestamp,
         household: &Household,
     ) -> anyhow::Result<()> {
-        let Some(Books { truth, tally, billed }) = &mut self.books else {
+        let Some(Books { truth, tally, billed, .. }) = &mut self.books else {
             return self.open_books(sighting, household);
         };
         match sighting {
-            Sighting::Invited | Sighting::Opened(_) => {}
-            Sighting::Result(outcome) => {
-                if let Some(checked) = tally.take(outcome, arrived, truth) {
+            Sighting::Invited => {}
+            Sighting::Opened(epoch, roster) => {
+                if tally.open(epoch, &roster) {
+                    let meters = household.agents.iter().map(|agent| &agent.meter);
+                    let left_out: Vec<_> =
+                        meters.filter(|meter| !is_member(&roster, meter)).collect();
+                    self.display.follows((epoch, &roster), &left_out)?;
+                }
+            }
+            Sighting::Result(epoch, outcome) => {
+                if let Some(checked) = tally.take((epoch, outcome), arrived, truth) {
                     self.display.result(&checked, tally.grid())?;
                     if let Some(billed) = billed {
                         billed.take(&checked, truth);
                     }
                 }
             }
-            Sighting::Status(status) => tally.note(status, arrived),
+            Sighting::Status(epoch, status) => tally.note(epoch, status, arrived),
             Sighting::Refused(holder, reason) => {
                 tally.refused();
-                self.display.note(&format!("{holder} refused to help: {reason}"))?;
+                // Those that were killed refuse what ended while they were down.
+                if self.options.kill == 0 {
+                    self.display.note(&format!("{holder} refused to help: {reason}"))?;
+                }
             }
             Sighting::Trouble(text) => self.display.note(&text)?,
         }
@@ -276,21 +320,53 @@ impl<'a> Run<'a> {
 
     fn open_books(&mut self, sighting: Sighting, household: &Household) -> anyhow::Result<()> {
         match sighting {
-            Sighting::Opened(roster) => {
+            Sighting::Opened(epoch, roster) => {
                 let grid = roster.parameters.grid(roster.first_slot);
                 let sources = household.agents.iter().map(|agent| (&agent.meter, &agent.source));
                 let played = household.captured().cloned().zip(self.bridge.take());
                 let played = played.map(|(meter, bridge)| Played::new(meter, bridge));
                 let most = roster.parameters.max_wh_per_slot;
-                let mut truth = Truth::open(sources, grid, most, played)?;
-                let slots = self.options.slots;
-                let tally = Tally::new(&household.region, &roster, slots, &mut truth);
+                let truth = Truth::open(sources, grid, most, played)?;
+                let tally = Tally::new(&household.region, (epoch, &roster), self.options.slots);
                 self.display.opened(&roster)?;
                 let billed = household.captured().cloned().map(Billed::new);
-                self.books = Some(Books { truth, tally, billed });
+                let killer = self.killer(household);
+                self.books = Some(Books { truth, tally, billed, killer });
             }
             Sighting::Trouble(text) => self.display.note(&text)?,
             _ => {}
+        }
+        Ok(())
+    }
+
+    fn killer(&self, household: &Household) -> Killer {
+        let Options { kill, kill_seed, slot_seconds, .. } = *self.options;
+        let meters = household.agents.iter().map(|agent| agent.meter.clone()).collect();
+        let window = Duration::from_secs((slot_seconds * WINDOW_SLOTS).into());
+        let grace = Duration::from_secs(self.lowered.grace_s().into());
+        Killer::new(meters, (kill, kill_seed), (window, grace), clock::now())
+    }
+
+    /// Kills agents and brings them back, as long as slots are summed.
+    fn disturb(&mut self, household: &Household) -> anyhow::Result<()> {
+        let Some(Books { tally, killer, .. }) = &mut self.books else { return Ok(()) };
+        let now = clock::now();
+        if tally.is_over(now) {
+            return Ok(());
+        }
+        for act in killer.poll(&tally.rosters(now), now) {
+            match act {
+                Act::Kill(meter, down) => {
+                    self.processes.kill_one(meter.as_str())?;
+                    let seconds = down.as_secs_f64();
+                    self.display.note(&format!("{meter} is killed, for {seconds:.1} s"))?;
+                }
+                Act::Revive(meter) => {
+                    let agent = household.agents.iter().find(|agent| agent.meter == meter);
+                    let agent = agent.context("an agent that was never there")?;
+                    self.processes.start("agent", meter.as_str(), &agent.config)?;
+                }
+            }
         }
         Ok(())
     }
@@ -315,6 +391,7 @@ impl<'a> Run<'a> {
         let tally = self.books.as_ref().map(|books| &books.tally);
         let billed = self.books.as_ref().and_then(|books| books.billed.clone());
         let mut counts = tally.map(|tally| tally.counts(ending)).unwrap_or_default();
+        counts.kills = self.books.as_ref().map_or(0, |books| books.killer.kills());
         if billed.as_ref().is_some_and(|billed| !billed.is_right()) {
             // The window that is wrong was counted when it came.
             counts.wrong = counts.wrong.max(1);
@@ -324,6 +401,10 @@ impl<'a> Run<'a> {
         self.display.summary(&Summary { counts, took, latencies, billed })?;
         Ok(counts)
     }
+}
+
+fn is_member(roster: &Roster, meter: &MeterId) -> bool {
+    roster.members.iter().any(|member| member.meter == *meter)
 }
 
 fn is_taken(port: u16) -> bool {

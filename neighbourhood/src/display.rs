@@ -6,7 +6,7 @@ mod json;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
-use protocol::id::{MeterId, RegionId};
+use protocol::id::{Epoch, MeterId, RegionId};
 use protocol::message::Roster;
 use protocol::slot::Grid;
 use protocol::topic;
@@ -70,12 +70,30 @@ impl Display {
         self.note(&format!("  {}", decode_command(port, region)))
     }
 
-    /// The epoch is open.
+    /// The first epoch is open.
     pub(crate) fn opened(&self, roster: &Roster) -> io::Result<()> {
         match self {
             Self::Human(human) => print(&human.opened(roster)),
             Self::Json => self.note(&format!("the epoch opens with slot {}", roster.first_slot)),
         }
+    }
+
+    /// Another epoch follows, which leaves these meters out.
+    pub(crate) fn follows(
+        &self,
+        (epoch, roster): (Epoch, &Roster),
+        left_out: &[&MeterId],
+    ) -> io::Result<()> {
+        let (first, members) = (roster.first_slot, roster.members.len());
+        let threshold = roster.parameters.threshold;
+        let mut text = format!(
+            "epoch {epoch} follows from slot {first} on: {members} members, threshold {threshold}"
+        );
+        if !left_out.is_empty() {
+            let names: Vec<_> = left_out.iter().map(|meter| meter.as_str()).collect();
+            text += &format!(", without {}", names.join(", "));
+        }
+        self.note(&text)
     }
 
     /// A result beside the truth.
@@ -86,7 +104,7 @@ impl Display {
         }
     }
 
-    /// A target with nothing more to come.
+    /// A span with nothing more to come.
     pub(crate) fn settled(&self, settled: &Settled, grid: &Grid) -> io::Result<()> {
         match self {
             Self::Human(human) => human.settled(settled, grid).map_or(Ok(()), |text| print(&text)),
@@ -94,7 +112,7 @@ impl Display {
             Self::Json => {
                 let reason = settled.reason.as_deref().unwrap_or("nothing came in time");
                 let missing = settled.missing.len();
-                self.note(&format!("{missing} results of {} are missing: {reason}", settled.target))
+                self.note(&format!("{missing} results of {} are missing: {reason}", settled.span))
             }
         }
     }

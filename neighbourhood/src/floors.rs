@@ -25,6 +25,16 @@ const SHORTEST_GRACE_S: u32 = 3;
 /// telegram, up to a second and a half later.
 const SHORTEST_GRACE_WITH_P1_S: u32 = 5;
 
+/// The shortest time that a step of a ceremony waits for absent meters, where
+/// another epoch follows.
+const SHORTEST_PATIENCE_S: u32 = 10;
+
+/// The same where agents are killed.
+const SHORTEST_PATIENCE_WITH_KILLS_S: u32 = 4;
+
+/// How a region's threshold follows from its meters, as by default.
+const RULE: ThresholdRule = ThresholdRule::TwoThirds;
+
 /// What the registrar signs for a demonstration, and every agent accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lowered {
@@ -48,7 +58,7 @@ impl Lowered {
         } else {
             // One of them may be absent, and as many may collude with the
             // collector as the threshold allows.
-            let corrupted = ThresholdRule::TwoThirds.max_corrupted(meters.into(), 0);
+            let corrupted = RULE.max_corrupted(meters.into(), 0);
             meters.saturating_sub(1 + corrupted).clamp(2, LOWERED)
         };
         let shortest_grace_s = SHORTEST_GRACE_S;
@@ -59,6 +69,40 @@ impl Lowered {
     #[must_use]
     pub fn with_p1(self) -> Self {
         Self { shortest_grace_s: SHORTEST_GRACE_WITH_P1_S, ..self }
+    }
+
+    /// How many holders open a sum.
+    #[must_use]
+    pub fn threshold(&self) -> usize {
+        let members = self.meters.into();
+        RULE.threshold(members).of(members)
+    }
+
+    /// How many members may collude with the collector.
+    #[must_use]
+    pub fn max_corrupted(&self) -> u16 {
+        RULE.max_corrupted(self.meters.into(), self.min_contributors)
+    }
+
+    /// How many meters may be away while the others open every region sum.
+    #[must_use]
+    pub fn spare(&self) -> usize {
+        let contributors = usize::from(self.min_contributors) + usize::from(self.max_corrupted());
+        usize::from(self.meters).saturating_sub(self.threshold().max(contributors))
+    }
+
+    /// Seconds that a step of a ceremony waits for absent meters. Where no
+    /// other epoch follows, it waits for all. Where agents are killed, somebody
+    /// is down nearly always: it waits for those that are up, no longer than
+    /// their work takes, or more would be killed meanwhile.
+    #[must_use]
+    pub fn patience_s(&self, epochs: u32, kill: u16) -> u32 {
+        let meters = u32::from(self.meters);
+        match (epochs, kill) {
+            (1, _) => 60 + meters,
+            (_, 0) => SHORTEST_PATIENCE_S.max(meters / 5),
+            _ => SHORTEST_PATIENCE_WITH_KILLS_S.max(meters / 12),
+        }
     }
 
     /// Seconds after a slot in which contributions still count.
@@ -132,6 +176,17 @@ mod tests {
         assert_eq!((min_contributors(15), min_contributors(50)), (10, 10));
         let said = Lowered::for_region(50, 3).reasons().join("\n");
         assert!(!said.contains("min_contributors") && said.contains("min_slots 10 -> 5"), "{said}");
+    }
+
+    #[test]
+    fn every_region_can_do_without_a_meter_but_those_of_three() {
+        for meters in 3..=200 {
+            let lowered = Lowered::for_region(meters, 3);
+            let least = usize::from(lowered.min_contributors + lowered.max_corrupted());
+            assert!(least <= meters.into(), "{meters}");
+            assert!(lowered.spare() >= usize::from(meters > 3), "{meters}: {lowered:?}");
+        }
+        assert_eq!([8, 12, 50].map(|meters| Lowered::for_region(meters, 3).spare()), [1, 4, 16]);
     }
 
     #[test]

@@ -75,7 +75,7 @@ impl Plan<'_> {
         let collector = self.dir.join("collector.toml");
         let members = agents.iter();
         let members = members.map(|a| Member { id: &a.meter, key: a.key.to_string() }).collect();
-        let region_table = self.region(&region, members);
+        let region_table = self.region(&region, members)?;
         write(&collector, &self.collector(port, vec![region_table]))?;
         fs::write(self.broker(), BROKER).context("broker.toml")?;
         Ok(Household { region, registrar, collector, agents })
@@ -98,19 +98,23 @@ impl Plan<'_> {
         CollectorConfig { state_dir: self.dir.join("collector"), broker, region }
     }
 
-    fn region<'a>(&self, name: &'a RegionId, members: Vec<Member<'a>>) -> Region<'a> {
-        Region {
+    fn region<'a>(
+        &self,
+        name: &'a RegionId,
+        members: Vec<Member<'a>>,
+    ) -> anyhow::Result<Region<'a>> {
+        Ok(Region {
             name,
             slot_seconds: self.options.slot_seconds,
             window_slots: WINDOW_SLOTS,
-            // The last slots need not fill their window.
-            epoch_windows: self.options.slots / WINDOW_SLOTS + 1,
+            epoch_windows: self.options.epoch_windows()?,
+            patience_s: self.lowered.patience_s(self.options.epochs, self.options.kill),
             grace_s: self.lowered.grace_s(),
             deadline_s: self.lowered.deadline_s(),
             min_contributors: self.lowered.min_contributors,
             min_slots: self.lowered.min_slots,
             members,
-        }
+        })
     }
 
     fn write_agent(
@@ -206,6 +210,7 @@ struct Region<'a> {
     slot_seconds: u32,
     window_slots: u32,
     epoch_windows: u32,
+    patience_s: u32,
     grace_s: u32,
     deadline_s: u32,
     min_contributors: u16,

@@ -9,6 +9,7 @@ mod demonstration;
 mod display;
 pub mod floors;
 mod household;
+mod killer;
 mod processes;
 mod tally;
 mod truth;

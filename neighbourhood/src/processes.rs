@@ -39,7 +39,8 @@ impl Processes {
 
     /// Starts a party: `role` is its subcommand, `name` that of its log.
     pub(crate) fn start(&mut self, role: &str, name: &str, config: &Path) -> anyhow::Result<()> {
-        let log = File::create(self.log(name)).context("a party's log")?;
+        let log = File::options().create(true).append(true).open(self.log(name));
+        let log = log.context("a party's log")?;
         let child = Command::new(&self.program)
             .arg(role)
             .arg("--config")
@@ -56,7 +57,17 @@ impl Processes {
         Ok(())
     }
 
-    /// Refuses to go on once a party has ended.
+    /// Kills one party, which [`Self::start`] brings back.
+    pub(crate) fn kill_one(&mut self, name: &str) -> anyhow::Result<()> {
+        let Some(place) = self.running.iter().position(|process| process.name == name) else {
+            return Ok(());
+        };
+        let mut process = self.running.remove(place);
+        process.child.kill().and_then(|()| process.child.wait()).context("a party to be killed")?;
+        Ok(())
+    }
+
+    /// Refuses to go on once a party has ended by itself.
     pub(crate) fn check(&mut self) -> anyhow::Result<()> {
         for process in &mut self.running {
             if let Some(status) = process.child.try_wait()? {

@@ -1,19 +1,21 @@
 //! What is awaited, what came, and whether it was right.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
 
-use protocol::id::RegionId;
+use protocol::id::{Epoch, RegionId};
 use protocol::message::{Outcome, Phase, Roster, Status, Subject, Target};
+use protocol::parameters::Parameters;
 use protocol::reading::Register;
-use protocol::slot::{Grid, Timestamp, Window};
+use protocol::slot::{Grid, Slot, Timestamp, Window};
 
 use crate::truth::Truth;
 
 /// How long results may be under way once their round has ended.
 const UNDER_WAY: Duration = Duration::from_secs(3);
 
-/// One sum of a target.
+/// One sum of a span.
 pub(crate) type Sum = (Subject, Register);
 
 /// A result beside the truth.
@@ -34,11 +36,40 @@ impl Checked {
     }
 }
 
-/// A target with nothing more to come.
+/// What is summed at once: the region over a slot, or each meter over a window.
+/// The slots of epochs are disjoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Span {
+    /// One slot.
+    Slot(Slot),
+    /// A window, by its first and last slot.
+    Window(Slot, Slot),
+}
+
+impl Span {
+    fn last(self) -> Slot {
+        match self {
+            Self::Slot(slot) | Self::Window(_, slot) => slot,
+        }
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Slot(slot) => write!(f, "slot {slot}"),
+            Self::Window(first, last) => write!(f, "slots {first} to {last}"),
+        }
+    }
+}
+
+/// A span with nothing more to come.
 pub(crate) struct Settled {
-    pub(crate) target: Target,
+    pub(crate) span: Span,
     pub(crate) results: BTreeMap<Sum, Checked>,
     pub(crate) missing: BTreeSet<Sum>,
+    /// Whether it is a window whose bills have to stay closed.
+    pub(crate) is_closed: bool,
     /// Why there is no result, if the collector said so.
     pub(crate) reason: Option<String>,
 }
@@ -62,6 +93,10 @@ pub(crate) struct Counts {
     pub(crate) wrong: u64,
     pub(crate) missing: u64,
     pub(crate) refused: u64,
+    /// Epochs with a result.
+    pub(crate) epochs: u64,
+    /// Agents that were killed.
+    pub(crate) kills: u64,
 }
 
 struct Awaited {
@@ -71,84 +106,134 @@ struct Awaited {
     reason: Option<String>,
 }
 
-/// The targets of a run.
-pub(crate) struct Tally {
+/// An epoch that has opened.
+struct Opened {
+    roster: Roster,
     grid: Grid,
-    awaited: BTreeMap<Target, Awaited>,
+}
+
+/// The sums of a run.
+pub(crate) struct Tally {
+    region: RegionId,
+    /// Slots and windows as the first epoch cuts them.
+    grid: Grid,
+    /// First slot after the run.
+    end: Slot,
+    epochs: BTreeMap<Epoch, Opened>,
+    awaited: BTreeMap<Span, Awaited>,
+    /// Slots in which not every member was counted.
+    incomplete: BTreeSet<Slot>,
+    with_results: BTreeSet<Epoch>,
     counts: Counts,
     latencies: Vec<Duration>,
 }
 
 impl Tally {
-    /// Awaits the sums of the epoch's first `slots` slots, and the bills of
-    /// the windows that end within them: one of every meter where every meter
-    /// has all its readings.
-    pub(crate) fn new(region: &RegionId, roster: &Roster, slots: u32, truth: &mut Truth) -> Self {
-        let parameters = &roster.parameters;
-        let grid = parameters.grid(roster.first_slot);
-        let late = parameters.grace() + parameters.deadline() + UNDER_WAY;
-        let mut awaited = BTreeMap::new();
-        let mut await_sums = |target, end: Timestamp, subjects: Vec<Subject>| {
-            let registers = parameters.registers.iter();
-            let sums = registers.flat_map(|r| subjects.iter().map(|s| (s.clone(), *r)));
-            let (missing, results) = (sums.collect(), BTreeMap::new());
-            let give_up = end + late;
-            awaited.insert(target, Awaited { missing, results, give_up, reason: None });
+    /// Awaits the region's sums of `slots` slots from the first slot of the
+    /// first epoch on, whichever epoch they will belong to.
+    pub(crate) fn new(region: &RegionId, (epoch, roster): (Epoch, &Roster), slots: u32) -> Self {
+        let grid = roster.parameters.grid(roster.first_slot);
+        let end = grid.origin.plus(slots.into());
+        let (epochs, awaited, incomplete, with_results) = Default::default();
+        let (counts, latencies) = Default::default();
+        let region = region.clone();
+        let mut tally = Self {
+            region,
+            grid,
+            end,
+            epochs,
+            awaited,
+            incomplete,
+            with_results,
+            counts,
+            latencies,
         };
-        for position in 0..slots {
-            let slot = grid.origin.plus(position.into());
-            let subjects = vec![Subject::Region(region.clone())];
-            await_sums(Target::Region(slot), grid.end(slot), subjects);
+        for slot in (grid.origin.0..end.0).map(Slot) {
+            let subject = Subject::Region(tally.region.clone());
+            tally.await_sums(Span::Slot(slot), roster, vec![subject]);
         }
-        let meters: Vec<_> = roster.members.iter().map(|member| &member.meter).collect();
-        for window in 0..u64::from(slots / parameters.window_slots.get()) {
-            let window = Window(window);
-            let is_whole = meters.iter().all(|meter| truth.fills(meter, window));
-            let bills = meters.iter().filter(|_| is_whole);
-            let bills = bills.map(|meter| Subject::Meter((*meter).clone()));
-            await_sums(Target::Bill(window), grid.window_end(window), bills.collect());
-        }
-        Self { grid, awaited, counts: Counts::default(), latencies: Vec::new() }
+        tally.open(epoch, roster);
+        tally
     }
 
-    /// How time is cut.
+    /// Awaits the bills of an epoch's windows that end within the run, and says
+    /// whether the epoch begins within it.
+    pub(crate) fn open(&mut self, epoch: Epoch, roster: &Roster) -> bool {
+        let grid = roster.parameters.grid(roster.first_slot);
+        let meters = roster.members.iter().map(|member| Subject::Meter(member.meter.clone()));
+        let meters: Vec<_> = meters.collect();
+        let windows = (0..).map(|window| window_span(&grid, Window(window)));
+        let end = self.end.min(roster.end_slot);
+        for span in windows.take_while(|span| span.last() < end) {
+            self.await_sums(span, roster, meters.clone());
+        }
+        self.epochs.insert(epoch, Opened { roster: roster.clone(), grid });
+        roster.first_slot < self.end
+    }
+
+    fn await_sums(&mut self, span: Span, roster: &Roster, subjects: Vec<Subject>) {
+        let Parameters { registers, .. } = &roster.parameters;
+        let late = roster.parameters.grace() + roster.parameters.deadline() + UNDER_WAY;
+        let sums = subjects
+            .into_iter()
+            .flat_map(|subject| registers.iter().map(move |register| (subject.clone(), *register)));
+        let (missing, results, reason) = (sums.collect(), BTreeMap::new(), None);
+        let give_up = self.grid.end(span.last()) + late;
+        self.awaited.insert(span, Awaited { missing, results, give_up, reason });
+    }
+
+    /// How time is cut in the first epoch.
     pub(crate) fn grid(&self) -> &Grid {
         &self.grid
+    }
+
+    /// The rosters of which sums may still be opened.
+    pub(crate) fn rosters(&self, now: Timestamp) -> Vec<&Roster> {
+        let is_open = |opened: &&Opened| {
+            opened.grid.start(opened.roster.end_slot) + opened.roster.parameters.grace() >= now
+        };
+        self.epochs.values().filter(is_open).map(|opened| &opened.roster).collect()
+    }
+
+    /// Whether the last slot is over.
+    pub(crate) fn is_over(&self, now: Timestamp) -> bool {
+        self.grid.start(self.end) <= now
     }
 
     /// Checks a result; none if nobody awaits it, or it came before.
     pub(crate) fn take(
         &mut self,
-        outcome: Outcome,
+        (epoch, outcome): (Epoch, Outcome),
         arrived: Timestamp,
         truth: &mut Truth,
     ) -> Option<Checked> {
-        let (target, end) = self.target(&outcome)?;
-        let awaited = self.awaited.get_mut(&target)?;
+        let opened = self.epochs.get(&epoch)?;
+        let (span, is_sound) = (opened.span(&outcome)?, opened.is_sound(&outcome));
+        if matches!(span, Span::Slot(_)) && !outcome.uncounted.is_empty() {
+            self.incomplete.insert(outcome.first_slot);
+        }
+        let is_sound = is_sound && !self.is_closed(span);
+        let awaited = self.awaited.get_mut(&span)?;
         let sum = (outcome.subject.clone(), outcome.register);
         let first = awaited.results.get(&sum);
         if first.is_some_and(|first| first.outcome == outcome) {
             return None;
         }
-        let (expected, latency) = (truth.expected(&outcome), arrived.since(end));
+        let expected = truth.expected(&outcome).filter(|_| is_sound);
+        let latency = arrived.since(self.grid.end(span.last()));
         let checked = Checked { outcome, expected, latency, is_second: first.is_some() };
         awaited.missing.remove(&sum);
         awaited.results.entry(sum).or_insert_with(|| checked.clone());
+        self.with_results.insert(epoch);
         self.count(&checked);
         Some(checked)
     }
 
-    /// The target of a result, and when its last slot ended.
-    fn target(&self, outcome: &Outcome) -> Option<(Target, Timestamp)> {
-        match outcome.subject {
-            Subject::Region(_) => {
-                let slot = outcome.first_slot;
-                Some((Target::Region(slot), self.grid.end(slot)))
-            }
-            Subject::Meter(_) => {
-                let window = self.grid.window_of(outcome.first_slot)?;
-                Some((Target::Bill(window), self.grid.window_end(window)))
-            }
+    /// Whether bills have to stay closed: somebody was not counted in a slot.
+    fn is_closed(&self, span: Span) -> bool {
+        match span {
+            Span::Slot(_) => false,
+            Span::Window(first, last) => self.incomplete.range(first..=last).next().is_some(),
         }
     }
 
@@ -161,9 +246,19 @@ impl Tally {
         self.latencies.push(checked.latency);
     }
 
-    /// Takes note of where a round stands.
-    pub(crate) fn note(&mut self, status: Status, now: Timestamp) {
-        let Some(awaited) = self.awaited.get_mut(&status.target) else { return };
+    /// Takes note of where a round of an epoch stands.
+    pub(crate) fn note(&mut self, epoch: Epoch, status: Status, now: Timestamp) {
+        let Some(opened) = self.epochs.get(&epoch) else { return };
+        let span = match status.target {
+            Target::Region(slot) => Span::Slot(slot),
+            Target::Bill(window) => window_span(&opened.grid, window),
+        };
+        if let Span::Slot(slot) = span
+            && !status.uncounted.is_empty()
+        {
+            self.incomplete.insert(slot);
+        }
+        let Some(awaited) = self.awaited.get_mut(&span) else { return };
         match status.phase {
             Phase::Requesting => {}
             // Its results may overtake this status or follow it.
@@ -180,30 +275,31 @@ impl Tally {
         self.counts.refused += 1;
     }
 
-    /// The targets with nothing more to come, each once.
+    /// The spans with nothing more to come, each once.
     pub(crate) fn settle(&mut self, now: Timestamp) -> Vec<Settled> {
         let is_settled = |awaited: &Awaited| awaited.missing.is_empty() || awaited.give_up <= now;
         let open = std::mem::take(&mut self.awaited);
-        let (settled, open) = open.into_iter().partition(|(target, awaited)| {
-            // Nobody may be owed a bill: its window still has to end.
-            is_settled(awaited) && self.end(*target) <= now
-        });
+        let (settled, open) = open
+            .into_iter()
+            .partition(|(span, awaited)| is_settled(awaited) && self.grid.end(span.last()) <= now);
         self.awaited = open;
-        let settled: BTreeMap<Target, Awaited> = settled;
-        settled.into_iter().map(|(target, awaited)| self.close(target, awaited)).collect()
+        let settled: BTreeMap<Span, Awaited> = settled;
+        settled.into_iter().map(|(span, awaited)| self.close(span, awaited)).collect()
     }
 
-    fn close(&mut self, target: Target, awaited: Awaited) -> Settled {
-        let Awaited { missing, results, reason, .. } = awaited;
-        self.counts.missing += u64::try_from(missing.len()).unwrap_or(u64::MAX);
-        Settled { target, results, missing, reason }
-    }
-
-    fn end(&self, target: Target) -> Timestamp {
-        match target {
-            Target::Region(slot) => self.grid.end(slot),
-            Target::Bill(window) => self.grid.window_end(window),
+    fn close(&mut self, span: Span, awaited: Awaited) -> Settled {
+        let Awaited { mut missing, mut results, reason, .. } = awaited;
+        let is_closed = self.is_closed(span);
+        if is_closed {
+            missing.clear();
+            // Bills that came before it was known that they must not open.
+            for bill in results.values_mut().filter(|bill| bill.is_right()) {
+                bill.expected = None;
+                self.counts.wrong += 1;
+            }
         }
+        self.counts.missing += u64::try_from(missing.len()).unwrap_or(u64::MAX);
+        Settled { span, results, missing, is_closed, reason }
     }
 
     /// Whether nothing is awaited any more.
@@ -213,8 +309,10 @@ impl Tally {
 
     /// What the run amounts to. What a person did not wait for is not missing.
     pub(crate) fn counts(&self, ending: Ending) -> Counts {
-        let open = self.awaited.values().map(|awaited| awaited.missing.len()).sum::<usize>();
-        let mut counts = self.counts;
+        let open = self.awaited.iter().filter(|(span, _)| !self.is_closed(**span));
+        let open = open.map(|(_, awaited)| awaited.missing.len()).sum::<usize>();
+        let epochs = u64::try_from(self.with_results.len()).unwrap_or(u64::MAX);
+        let mut counts = Counts { epochs, ..self.counts };
         if ending != Ending::Interrupted {
             counts.missing += u64::try_from(open).unwrap_or(u64::MAX);
         }
@@ -230,5 +328,37 @@ impl Tally {
     }
 }
 
+impl Opened {
+    /// What a result is the sum of.
+    fn span(&self, outcome: &Outcome) -> Option<Span> {
+        match outcome.subject {
+            Subject::Region(_) => Some(Span::Slot(outcome.first_slot)),
+            Subject::Meter(_) => {
+                Some(window_span(&self.grid, self.grid.window_of(outcome.first_slot)?))
+            }
+        }
+    }
+
+    /// Whether a result lies within its epoch, and names each member once.
+    fn is_sound(&self, outcome: &Outcome) -> bool {
+        let slots = self.roster.first_slot..self.roster.end_slot;
+        let members = self.roster.members.iter().map(|member| &member.meter);
+        let names_all = match &outcome.subject {
+            Subject::Region(_) => {
+                let mut named: Vec<_> =
+                    outcome.contributors.iter().chain(&outcome.uncounted).collect();
+                named.sort();
+                members.eq(named)
+            }
+            Subject::Meter(meter) => members.into_iter().any(|member| member == meter),
+        };
+        slots.contains(&outcome.first_slot) && names_all
+    }
+}
+
+fn window_span(grid: &Grid, window: Window) -> Span {
+    Span::Window(grid.first_slot(window), grid.last_slot(window))
+}
+
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -11,7 +11,7 @@ use meter_agent::source::{Answer, Source, SourceConfig};
 use protocol::id::MeterId;
 use protocol::message::{Outcome, Subject};
 use protocol::reading::{Reading, Register};
-use protocol::slot::{Grid, Slot, Window};
+use protocol::slot::{Grid, Slot};
 use tokio::sync::mpsc::error::TryRecvError;
 
 use self::stands::Stands;
@@ -37,7 +37,8 @@ pub(crate) struct Played {
 }
 
 impl Truth {
-    /// Opens every meter's source for the epoch's grid. `played` has none.
+    /// Opens every meter's source for the grid of the first epoch. `played` has
+    /// none.
     pub(crate) fn open<'a>(
         meters: impl Iterator<Item = (&'a MeterId, &'a SourceConfig)>,
         grid: Grid,
@@ -107,19 +108,6 @@ impl Truth {
         is_news.then(|| (played.meter.clone(), grid.slot_at(last)))
     }
 
-    /// Whether a meter has a reading in every slot of a window.
-    pub(crate) fn fills(&mut self, meter: &MeterId, window: Window) -> bool {
-        if let Some(played) = self.played.as_mut().filter(|played| played.meter == *meter) {
-            return played.covers(&self.grid, window);
-        }
-        // An invented home always has a reading.
-        if self.sources.get(meter).is_some_and(Source::is_simulated) {
-            return true;
-        }
-        let mut span = self.span(self.grid.first_slot(window));
-        span.all(|slot| self.reading(meter, slot, Register::Import).is_some())
-    }
-
     fn span(&self, first: Slot) -> impl Iterator<Item = Slot> + use<> {
         (0..self.grid.window_slots.get()).map(move |position| first.plus(position.into()))
     }
@@ -154,14 +142,6 @@ impl Played {
             }
         }
         &self.stands
-    }
-
-    /// Whether the capture will last from the beginning of a window to its end.
-    /// Where it has not begun, it should by the first slot.
-    fn covers(&mut self, grid: &Grid, window: Window) -> bool {
-        let begins = self.stands().first().unwrap_or(grid.start(grid.origin));
-        begins <= grid.start(grid.first_slot(window))
-            && grid.window_end(window) <= begins + self.bridge.length()
     }
 }
 
@@ -304,22 +284,9 @@ mod tests {
     }
 
     #[test]
-    fn a_capture_owes_a_bill_for_the_windows_that_it_covers() {
-        let fills = |seconds| played(seconds).fills(&meter("m-3"), Window(0));
-        assert!(fills(12) && !fills(11));
-        assert!(!played(12).fills(&meter("m-3"), Window(1)));
-    }
-
-    #[test]
     fn the_end_of_a_capture_is_told_once() {
         let mut truth = played(7);
         assert_eq!(truth.poll_over(), Some((meter("m-3"), ORIGIN.plus(2))));
         assert_eq!(truth.poll_over(), None);
-    }
-
-    #[test]
-    fn a_window_is_filled_by_readings_alone() {
-        let fills = |name| truth().fills(&meter(name), Window(0));
-        assert!(!fills("m-1") && !fills("m-2") && fills("m-4"));
     }
 }

@@ -1,11 +1,13 @@
 //! The demonstration's own eyes: one more MQTT client, which believes signed
 //! messages and nothing else.
 
+use std::collections::BTreeMap;
+
 use aggregation::ElGamal;
 use anyhow::Context as _;
 use host::clock;
 use protocol::envelope::{Envelope, Rejection};
-use protocol::id::{Digest, MeterId, RegionId};
+use protocol::id::{Digest, Epoch, MeterId, RegionId};
 use protocol::identity::IdentityKey;
 use protocol::message::{Invitation, Kind, Outcome, Refusal, Roster, Status};
 use protocol::roster::{AcceptedRoster, RosterError};
@@ -18,12 +20,12 @@ use crate::household::Household;
 pub(crate) enum Sighting {
     /// The household's own registrar invites: its collector has the broker.
     Invited,
-    /// The epoch is open under this roster.
-    Opened(Box<Roster>),
-    /// A sum.
-    Result(Outcome),
-    /// Where a round stands.
-    Status(Status),
+    /// An epoch is open under this roster.
+    Opened(Epoch, Box<Roster>),
+    /// A sum of an epoch.
+    Result(Epoch, Outcome),
+    /// Where a round of an epoch stands.
+    Status(Epoch, Status),
     /// A holder does not help.
     Refused(MeterId, String),
     /// Something for a person to know.
@@ -34,7 +36,7 @@ pub(crate) enum Sighting {
 pub(crate) struct Watch {
     region: RegionId,
     registrar: IdentityKey,
-    roster: Option<AcceptedRoster<ElGamal>>,
+    rosters: BTreeMap<Epoch, AcceptedRoster<ElGamal>>,
     events: link::Receiver,
     /// The link lives as long as both its halves.
     _sender: link::Sender,
@@ -50,7 +52,7 @@ impl Watch {
         options.subscriptions = subscriptions(household);
         let (sender, events) = link::open(options, clock::generator()?)?;
         let (region, registrar) = (household.region.clone(), household.registrar);
-        Ok(Self { region, registrar, roster: None, events, _sender: sender })
+        Ok(Self { region, registrar, rosters: BTreeMap::new(), events, _sender: sender })
     }
 
     /// Waits for the next sighting, and says when it came. Cancel safe.
@@ -82,18 +84,21 @@ impl Watch {
 
     fn read(&mut self, message: &[u8]) -> Result<Option<Sighting>, RosterError> {
         let envelope = Envelope::parse(message)?;
-        let kind = envelope.header().kind;
-        if kind == Kind::Roster {
-            return self.read_roster(message);
+        let (kind, epoch) = (envelope.header().kind, envelope.header().epoch);
+        match kind {
+            Kind::Roster => return self.read_roster(message, epoch),
+            Kind::Invitation => {
+                let _: Invitation = envelope.open(&self.registrar, &Digest::NONE)?;
+                return Ok(Some(Sighting::Invited));
+            }
+            // Between candidates and collector.
+            Kind::KeyParts | Kind::Dealings => return Ok(None),
+            _ => {}
         }
-        if kind == Kind::Invitation {
-            let _: Invitation = envelope.open(&self.registrar, &Digest::NONE)?;
-            return Ok(Some(Sighting::Invited));
-        }
-        let roster = self.roster.as_ref().ok_or(Rejection::Epoch)?;
+        let roster = self.rosters.get(&epoch).ok_or(Rejection::Epoch)?;
         let sighting = match kind {
-            Kind::Outcome => Sighting::Result(roster.open_from_collector(&envelope)?),
-            Kind::Status => Sighting::Status(roster.open_from_collector(&envelope)?),
+            Kind::Outcome => Sighting::Result(epoch, roster.open_from_collector(&envelope)?),
+            Kind::Status => Sighting::Status(epoch, roster.open_from_collector(&envelope)?),
             Kind::Refusal => {
                 let (holder, refusal): (_, Refusal) = roster.open_from_member(&envelope)?;
                 Sighting::Refused(holder, refusal.reason)
@@ -103,15 +108,22 @@ impl Watch {
         Ok(Some(sighting))
     }
 
-    /// The first roster opens the epoch; the broker repeats it.
-    fn read_roster(&mut self, message: &[u8]) -> Result<Option<Sighting>, RosterError> {
+    /// The first roster of an epoch opens it; the broker repeats it.
+    fn read_roster(
+        &mut self,
+        message: &[u8],
+        epoch: Epoch,
+    ) -> Result<Option<Sighting>, RosterError> {
         let roster = AcceptedRoster::open(message, &self.region, &self.registrar)?;
-        if self.roster.is_some() {
+        if self.rosters.contains_key(&epoch) {
             return Ok(None);
         }
+        if let Some((_, before)) = self.rosters.last_key_value() {
+            roster.check_succession(before)?;
+        }
         let body = Box::new(roster.body().clone());
-        self.roster = Some(roster);
-        Ok(Some(Sighting::Opened(body)))
+        self.rosters.insert(epoch, roster);
+        Ok(Some(Sighting::Opened(epoch, body)))
     }
 }
 

@@ -226,3 +226,60 @@ fn a_capture_that_cannot_be_told_to_the_wh_is_refused() {
     assert!(events.is_empty() && !status.success(), "{said}");
     assert!(said.contains("0 telegrams in it are of use"), "{said}");
 }
+
+#[test]
+fn epochs_follow_each_other_without_a_gap() {
+    let run = Neighbourhood::start(&[
+        "--meters",
+        "4",
+        "--slots",
+        "20",
+        "--slot-seconds",
+        "1",
+        "--epochs",
+        "2",
+    ]);
+    let (events, status, said) = run.end();
+    let sums = results(&events, "region");
+    assert!(sums.len() == 20 && sums.iter().all(|sum| is_right(sum)), "{said}");
+    let bills = results(&events, "meter");
+    assert!(bills.iter().all(|bill| is_right(bill)), "{bills:?}");
+    let summary = of(&events, "summary")[0];
+    let counts = [&summary["epochs"], &summary["wrong"], &summary["missing"]];
+    assert_eq!(counts, [2, 0, 0], "{said}");
+    assert!(said.contains("epoch 2 follows"), "{said}");
+    assert!(status.success(), "{said}");
+}
+
+#[test]
+fn agents_that_are_killed_again_and_again_cost_no_region_sum() {
+    let run = Neighbourhood::start(&[
+        "--meters",
+        "8",
+        "--slots",
+        "20",
+        "--slot-seconds",
+        "1",
+        "--kill",
+        "1",
+        "--kill-seed",
+        "2",
+    ]);
+    let (events, status, said) = run.end();
+    let sums = results(&events, "region");
+    assert!(sums.len() == 20 && sums.iter().all(|sum| is_right(sum)), "{said}");
+    let summary = of(&events, "summary")[0];
+    assert_eq!([&summary["wrong"], &summary["missing"]], [0, 0], "{said}");
+    assert!(summary["kills"].as_u64() >= Some(2), "{said}");
+    let absent = |sum: &&&Value| sum["contributors"].as_array().unwrap().len() == 7;
+    assert!(sums.iter().any(|sum| absent(&sum)), "{sums:?}");
+    assert!(status.success(), "{said}");
+}
+
+#[test]
+fn more_kills_than_can_be_spared_are_refused() {
+    let run = Neighbourhood::start(&["--meters", "8", "--kill", "2"]);
+    let (events, status, said) = run.end();
+    assert!(events.is_empty() && !status.success(), "{said}");
+    assert!(said.contains("--kill 2") && said.contains("1 can be killed at a time"), "{said}");
+}

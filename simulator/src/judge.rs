@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aggregation::Scheme;
 use protocol::envelope::{Envelope, Rejection};
-use protocol::id::{Digest, MeterId, RegionId};
+use protocol::id::{Digest, Epoch, MeterId, RegionId};
 use protocol::identity::IdentityKey;
 use protocol::message::{
     Contribution, Kind, Outcome, Phase, Request, Share, Status, Subject, Target,
@@ -51,6 +51,8 @@ pub enum Violation {
     Holders(Slot),
     #[error("{holder} helped to open two sets of slot {slot}")]
     TwoSets { holder: MeterId, slot: Slot },
+    #[error("a result of epoch {epoch} begins with slot {slot}, which lies outside it")]
+    OutsideEpoch { epoch: Epoch, slot: Slot },
     #[error("{meter} encrypted slot {slot} twice")]
     EncryptedTwice { meter: MeterId, slot: Slot },
     #[error("{0} helped with a request that was never made")]
@@ -99,9 +101,10 @@ pub(crate) struct Judge<S: Scheme> {
     registrar: IdentityKey,
     ids: Vec<MeterId>,
     pub(crate) truth: Truth,
-    pub(crate) roster: Option<AcceptedRoster<S>>,
+    /// The roster of each epoch, which ends where the next one begins.
+    pub(crate) rosters: BTreeMap<Epoch, AcceptedRoster<S>>,
     pub(crate) results: BTreeMap<ResultKey, Published>,
-    pub(crate) abandoned: BTreeMap<Target, Status>,
+    pub(crate) abandoned: BTreeMap<(Epoch, Target), Status>,
     said: BTreeMap<ResultKey, Outcome>,
     requests: BTreeMap<Digest, Target>,
     encrypted: BTreeMap<(MeterId, Slot), Contribution>,
@@ -115,14 +118,13 @@ impl<S: Scheme> Judge<S> {
         ids: Vec<MeterId>,
         truth: Truth,
     ) -> Self {
-        let (results, abandoned, said, requests, encrypted, sets) = Default::default();
-        let roster = None;
+        let (rosters, results, abandoned, said, requests, encrypted, sets) = Default::default();
         Self {
             region,
             registrar,
             ids,
             truth,
-            roster,
+            rosters,
             results,
             abandoned,
             said,
@@ -142,7 +144,8 @@ impl<S: Scheme> Judge<S> {
         if envelope.header().kind == Kind::Roster {
             return self.see_roster(&publication.payload);
         }
-        let Some(roster) = &self.roster else { return Ok(()) };
+        let epoch = envelope.header().epoch;
+        let Some(roster) = self.rosters.get(&epoch) else { return Ok(()) };
         match envelope.header().kind {
             Kind::Request => {
                 let request = roster.open_from_collector(&envelope).map_err(unreadable)?;
@@ -159,11 +162,12 @@ impl<S: Scheme> Judge<S> {
             }
             Kind::Status => {
                 let status = roster.open_from_collector(&envelope).map_err(unreadable)?;
-                self.see_status(status);
+                self.see_status(epoch, status);
                 Ok(())
             }
             Kind::Outcome => {
-                let outcome = roster.open_from_collector(&envelope).map_err(unreadable)?;
+                let outcome: Outcome = roster.open_from_collector(&envelope).map_err(unreadable)?;
+                check_epoch(roster, &outcome)?;
                 self.see_outcome(&outcome)
             }
             _ => Ok(()),
@@ -173,10 +177,8 @@ impl<S: Scheme> Judge<S> {
     /// Takes a message that has reached the broker: the results among them are
     /// published.
     pub(crate) fn hear(&mut self, publication: &Publication, at: Timestamp) {
-        let (Some(roster), Ok(envelope)) = (&self.roster, Envelope::parse(&publication.payload))
-        else {
-            return;
-        };
+        let Ok(envelope) = Envelope::parse(&publication.payload) else { return };
+        let Some(roster) = self.rosters.get(&envelope.header().epoch) else { return };
         if let Ok(outcome) = roster.open_from_collector::<Outcome>(&envelope) {
             let key = ResultKey::of(&outcome);
             self.results.entry(key).or_insert(Published { outcome, at });
@@ -190,9 +192,17 @@ impl<S: Scheme> Judge<S> {
     }
 
     fn see_roster(&mut self, message: &[u8]) -> Result<(), Violation> {
-        if self.roster.is_none() {
-            self.roster = Some(AcceptedRoster::open(message, &self.region, &self.registrar)?);
+        let roster = AcceptedRoster::open(message, &self.region, &self.registrar)?;
+        if self.rosters.contains_key(&roster.epoch()) {
+            return Ok(());
         }
+        if let Some((_, before)) = self.rosters.last_key_value() {
+            roster.check_succession(before)?;
+        }
+        for before in self.rosters.values_mut() {
+            before.end_before(roster.body().first_slot);
+        }
+        self.rosters.insert(roster.epoch(), roster);
         Ok(())
     }
 
@@ -215,9 +225,9 @@ impl<S: Scheme> Judge<S> {
         }
     }
 
-    fn see_status(&mut self, status: Status) {
+    fn see_status(&mut self, epoch: Epoch, status: Status) {
         if matches!(status.phase, Phase::Abandoned(_)) {
-            self.abandoned.insert(status.target, status);
+            self.abandoned.insert((epoch, status.target), status);
         }
     }
 
@@ -237,10 +247,10 @@ impl<S: Scheme> Judge<S> {
         let mut members = outcome.contributors.clone();
         members.extend_from_slice(&outcome.uncounted);
         members.sort();
-        if members != self.ids || outcome.slots != 1 {
+        if members != self.members(slot) || outcome.slots != 1 {
             return Err(Violation::Members(slot));
         }
-        let (found, needed) = (outcome.contributors.len(), self.contributors_needed());
+        let (found, needed) = (outcome.contributors.len(), self.contributors_needed(slot));
         if found < needed {
             return Err(Violation::TooFewContributors { slot, found, needed });
         }
@@ -257,9 +267,10 @@ impl<S: Scheme> Judge<S> {
     fn check_bill(&self, meter: &MeterId, outcome: &Outcome) -> Result<(), Violation> {
         let (register, said, first_slot) = (outcome.register, outcome.sum_wh, outcome.first_slot);
         let slots = self.slots_of_bill(outcome).ok_or(Violation::Span(first_slot))?;
-        let min_slots =
-            self.roster.as_ref().map_or(0, |roster| usize::from(roster.parameters().min_slots));
-        let named = outcome.contributors == [meter.clone()];
+        let roster = self.roster_at(first_slot);
+        let min_slots = roster.map_or(0, |roster| usize::from(roster.parameters().min_slots));
+        let is_member = roster.is_some_and(|roster| roster.member(meter).is_some());
+        let named = is_member && outcome.contributors == [meter.clone()];
         if slots.len() != outcome.slots as usize || slots.len() < min_slots || !named {
             return Err(Violation::Span(first_slot));
         }
@@ -275,7 +286,7 @@ impl<S: Scheme> Judge<S> {
     /// The slots that a bill covers; none if it does not begin with a window
     /// of the epoch.
     fn slots_of_bill(&self, outcome: &Outcome) -> Option<BTreeSet<Slot>> {
-        let grid = self.roster.as_ref()?.grid();
+        let grid = self.roster_at(outcome.first_slot)?.grid();
         let window = grid.window_of(outcome.first_slot)?;
         if grid.first_slot(window) != outcome.first_slot {
             return None;
@@ -316,11 +327,11 @@ impl<S: Scheme> Judge<S> {
         holders.extend_from_slice(&outcome.unanswered);
         holders.extend_from_slice(&outcome.culprits);
         holders.sort();
-        if holders != self.ids {
+        if holders != self.members(slot) {
             return Err(Violation::Holders(slot));
         }
         let found = outcome.helpers.len();
-        let scheme = self.roster.as_ref().map(AcceptedRoster::scheme);
+        let scheme = self.roster_at(slot).map(AcceptedRoster::scheme);
         let needed = scheme.map_or(0, |scheme| usize::from(scheme.threshold()));
         if found < needed {
             return Err(Violation::TooFewHelpers { slot, found, needed });
@@ -328,14 +339,38 @@ impl<S: Scheme> Judge<S> {
         Ok(())
     }
 
-    fn contributors_needed(&self) -> usize {
-        self.roster.as_ref().map_or(0, |roster| roster.parameters().contributors_needed())
+    /// The roster of the epoch that a slot belongs to.
+    fn roster_at(&self, slot: Slot) -> Option<&AcceptedRoster<S>> {
+        self.rosters.values().find(|roster| roster.covers(slot))
+    }
+
+    /// Who is a member when a slot runs.
+    fn members(&self, slot: Slot) -> Vec<MeterId> {
+        let roster = self.roster_at(slot);
+        let members = roster.into_iter().flat_map(AcceptedRoster::participants);
+        members.map(|(_, meter)| meter.clone()).collect()
+    }
+
+    fn contributors_needed(&self, slot: Slot) -> usize {
+        self.roster_at(slot).map_or(0, |roster| roster.parameters().contributors_needed())
     }
 
     fn wh(&self, meter: &MeterId, register: Register, slot: Slot) -> u64 {
         let number = self.ids.binary_search(meter).ok().and_then(|at| u16::try_from(at).ok());
         number.map_or(0, |number| self.truth.wh(number, register, slot))
     }
+}
+
+/// A result lies within its epoch. Slots of another one are somebody else's.
+fn check_epoch<S: Scheme>(roster: &AcceptedRoster<S>, outcome: &Outcome) -> Result<(), Violation> {
+    let (epoch, slot) = (roster.epoch(), outcome.first_slot);
+    let grid = roster.grid();
+    let last = match outcome.subject {
+        Subject::Region(_) => Some(slot),
+        Subject::Meter(_) => grid.window_of(slot).map(|window| grid.last_slot(window)),
+    };
+    let is_within = roster.covers(slot) && last.is_some_and(|last| roster.covers(last));
+    if is_within { Ok(()) } else { Err(Violation::OutsideEpoch { epoch, slot }) }
 }
 
 #[cfg(test)]
@@ -520,5 +555,29 @@ mod tests {
         world.judge.see_request(&request);
         let found = world.judge.see_share(party, holder.clone(), &share);
         assert_eq!(found, Err(Violation::TwoSets { holder, slot }));
+    }
+
+    #[test]
+    fn a_result_outside_its_epoch_is_seen() {
+        let (world, region, bill) = after_a_window();
+        let roster = world.judge.rosters.values().next().unwrap();
+        let moved = |outcome: &Outcome, slots| {
+            let outcome = Outcome { first_slot: outcome.first_slot.plus(slots), ..outcome.clone() };
+            check_epoch(roster, &outcome)
+        };
+        assert_eq!(moved(&region, 0), Ok(()));
+        assert_eq!(moved(&bill, 30), Ok(()));
+        for (outcome, slots) in [(&region, 40), (&bill, 40)] {
+            let found = moved(outcome, slots);
+            assert!(matches!(found, Err(Violation::OutsideEpoch { .. })), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_slot_of_an_epoch_that_ended_early_is_the_next_ones() {
+        let (world, region, _) = after_a_window();
+        let mut roster = world.judge.rosters.into_values().next().unwrap();
+        roster.end_before(region.first_slot);
+        assert!(check_epoch(&roster, &region).is_err());
     }
 }

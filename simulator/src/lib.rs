@@ -18,7 +18,7 @@ mod world;
 pub use broker::matches;
 pub use faults::{Faults, Steps};
 pub use judge::{Published, ResultKey, Violation};
-pub use plan::{Party, Plan, StartError};
+pub use plan::{NextEpochError, Party, Plan, StartError};
 pub use report::Report;
 pub use truth::Truth;
 pub use world::{Failure, OPENING, World};

@@ -2,7 +2,7 @@
 //! around it.
 
 use aggregation::{Rng, Scheme};
-use protocol::collector::Collector;
+use protocol::collector::{Collector, Terms, TermsError};
 use protocol::identity::Identity;
 use protocol::meter::{Meter, Quantities};
 use protocol::output::Output;
@@ -114,6 +114,15 @@ impl<S: Scheme> Node<S> {
         self.alarm = None;
         self.stepped_ms = 0;
         self.is_linked = false;
+    }
+
+    /// Begins the ceremony of the next epoch, if this is the collector and it is
+    /// up.
+    pub(crate) fn next_epoch(&mut self, terms: Terms, now: Timestamp) -> Result<(), TermsError> {
+        if let Some(Machine::Collector(collector)) = &mut self.machine {
+            collector.next_epoch(terms, now)?;
+        }
+        Ok(())
     }
 
     pub(crate) fn is_up(&self) -> bool {

@@ -14,6 +14,7 @@ use protocol::slot::Timestamp;
 use thiserror::Error;
 
 use crate::faults::Faults;
+use crate::judge::Violation;
 
 /// A party of a world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,10 +43,14 @@ pub struct Plan {
     pub region: RegionId,
     /// How many meters there are.
     pub meters: u16,
-    /// What holds for the epoch; every agent's floors are the same.
+    /// What holds for every epoch; every agent's floors are the same.
     pub parameters: Parameters,
-    /// How many windows the epoch lasts.
+    /// The last so many meters are no members of the first epoch.
+    pub outside: u16,
+    /// How many windows an epoch lasts.
     pub epoch_windows: u32,
+    /// How many epochs the world is watched for.
+    pub epochs: u32,
     /// How long a step of a ceremony waits for absent meters.
     pub patience: Duration,
     /// When the world begins.
@@ -77,12 +82,32 @@ impl Plan {
             seed,
             region,
             meters: 12,
+            outside: 0,
             parameters,
             epoch_windows: 4,
+            epochs: 1,
             patience: Duration::from_hours(2),
             start,
             faults: Faults::none(),
         }
+    }
+
+    /// The same plan, in which so many holders open a sum, and as many members
+    /// may collude with the collector as that allows.
+    #[must_use]
+    pub fn with_threshold(self, holders: u16) -> Self {
+        let (rule, members) = (ThresholdRule::Count(holders), self.first_members().count());
+        let parameters = Parameters {
+            threshold: rule.threshold(members),
+            max_corrupted: rule.max_corrupted(members, self.parameters.min_contributors),
+            ..self.parameters
+        };
+        Self { parameters, ..self }
+    }
+
+    /// The numbers of the meters that are members of the first epoch.
+    pub(crate) fn first_members(&self) -> impl Iterator<Item = u16> + use<> {
+        0..self.meters.saturating_sub(self.outside)
     }
 
     /// All parties.
@@ -131,4 +156,15 @@ pub enum StartError {
     /// No party of the plan.
     #[error("{0} is no party of this world")]
     Unknown(Party),
+}
+
+/// Why no other epoch follows.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum NextEpochError {
+    /// The collector's terms, or a meter that is none of the plan's.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// A failure condition held meanwhile.
+    #[error(transparent)]
+    Violation(#[from] Violation),
 }

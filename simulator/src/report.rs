@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use protocol::id::{Digest, MeterId};
-use protocol::message::{Outcome, Status, Subject, Target};
+use protocol::id::{Digest, Epoch, MeterId};
+use protocol::message::{Outcome, Roster, Status, Subject, Target};
 use protocol::output::Event;
 use protocol::reading::Register;
 use protocol::slot::{Slot, Timestamp};
@@ -14,10 +14,15 @@ use crate::plan::Party;
 /// What was published and what happened.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// Every result that reached the broker, and when.
+    /// Every result of the plan's epochs that reached the broker, and when.
     pub results: BTreeMap<ResultKey, Published>,
-    /// The status of every round that was abandoned, with its reason.
+    /// The status of every round of the first epoch that was abandoned, with
+    /// its reason.
     pub abandoned: BTreeMap<Target, Status>,
+    /// The same for all epochs.
+    pub all_abandoned: BTreeMap<(Epoch, Target), Status>,
+    /// The roster of every epoch.
+    pub rosters: BTreeMap<Epoch, Roster>,
     /// How often holders refused, by the name of the reason.
     pub refusals: BTreeMap<&'static str, u64>,
     /// How often messages were not taken, by the name of the reason.

@@ -1,5 +1,6 @@
 //! One region in virtual time.
 
+mod lies;
 mod network;
 mod power;
 
@@ -13,6 +14,7 @@ use protocol::identity::Identity;
 use protocol::meter::Quantities;
 use protocol::output::{Output, Publication};
 use protocol::reading::Register;
+use protocol::roster::AcceptedRoster;
 use protocol::slot::{Grid, Slot, Timestamp};
 use rand::{Rng as _, SeedableRng as _};
 use thiserror::Error;
@@ -65,6 +67,8 @@ enum Happening {
 pub struct World<S: Scheme> {
     plan: Plan,
     ids: Vec<MeterId>,
+    /// Who is to be a member of the next epoch, by the collector's terms.
+    members: BTreeSet<u16>,
     registrar_seed: [u8; 32],
     decoder: Arc<S::Decoder>,
     rng: Rng,
@@ -78,6 +82,8 @@ pub struct World<S: Scheme> {
     nodes: BTreeMap<Party, Node<S>>,
     truth: Truth,
     silences: BTreeSet<(u16, Slot)>,
+    /// Meters whose shares are bent.
+    liars: BTreeSet<u16>,
     pub(crate) judge: Judge<S>,
     report: Report,
     wire: Vec<Publication>,
@@ -112,6 +118,8 @@ impl<S: Scheme> World<S> {
             nodes,
             truth,
             silences: BTreeSet::new(),
+            liars: BTreeSet::new(),
+            members: plan.first_members().collect(),
             report: Report::default(),
             wire: Vec::new(),
             trace: Digest::NONE,
@@ -142,16 +150,16 @@ impl<S: Scheme> World<S> {
         self.ids.get(usize::from(meter))
     }
 
-    /// How the epoch's time is cut, once it is open.
+    /// How the first epoch's time is cut, once it is open.
     #[must_use]
     pub fn grid(&self) -> Option<Grid> {
-        self.judge.roster.as_ref().map(|roster| *roster.grid())
+        self.judge.rosters.values().next().map(|roster| *roster.grid())
     }
 
     /// How many holders open a sum, once the epoch is open.
     #[must_use]
     pub fn threshold(&self) -> Option<usize> {
-        self.judge.roster.as_ref().map(|roster| usize::from(roster.scheme().threshold()))
+        self.judge.rosters.values().next().map(|roster| usize::from(roster.scheme().threshold()))
     }
 
     /// Everything that was published so far.
@@ -160,16 +168,17 @@ impl<S: Scheme> World<S> {
         &self.wire
     }
 
-    /// Runs until every meter is a member of the epoch.
+    /// Runs until every member of the first epoch knows that it is one.
     ///
     /// # Errors
     /// The failure condition that held.
     pub fn open(&mut self) -> Result<Grid, Failure> {
         let latest = self.plan.start + OPENING;
+        let expected = self.plan.first_members().count();
         loop {
             let members = self.nodes.values().filter(|node| node.is_member()).count();
             match self.grid() {
-                Some(grid) if members == self.ids.len() => return Ok(grid),
+                Some(grid) if members == expected => return Ok(grid),
                 _ if self.now > latest || self.agenda.is_empty() => {
                     return Err(self.failure(Violation::NotOpened));
                 }
@@ -190,7 +199,7 @@ impl<S: Scheme> World<S> {
         Ok(())
     }
 
-    /// Runs until every deadline of the epoch has passed.
+    /// Runs until every deadline of the plan's epochs has passed.
     ///
     /// # Errors
     /// The failure condition that held.
@@ -198,19 +207,35 @@ impl<S: Scheme> World<S> {
         if self.grid().is_none() {
             self.open()?;
         }
-        if let Some(end) = self.end() {
+        // An epoch opens before the one before it ends.
+        while let Some(end) = self.end().filter(|end| *end > self.now) {
             self.run_until(end)?;
         }
-        let Judge { results, abandoned, .. } = self.judge;
-        Ok(Report { results, abandoned, trace: Some(self.trace), ..self.report })
+        let watched = self.watched().map(|roster| roster.end_slot());
+        let Judge { mut results, abandoned, rosters, .. } = self.judge;
+        results.retain(|key, _| watched.is_none_or(|end| key.first_slot < end));
+        let rosters: BTreeMap<_, _> =
+            rosters.into_iter().map(|(epoch, roster)| (epoch, roster.body().clone())).collect();
+        let first = rosters.keys().next().copied();
+        let of_first = abandoned.iter().filter(|((epoch, _), _)| Some(*epoch) == first);
+        Ok(Report {
+            results,
+            abandoned: of_first.map(|((_, target), status)| (*target, status.clone())).collect(),
+            all_abandoned: abandoned,
+            rosters,
+            trace: Some(self.trace),
+            ..self.report
+        })
     }
 
-    /// Some time after the last deadline of the epoch.
+    /// The last epoch that is watched, of those that have opened.
+    fn watched(&self) -> Option<&AcceptedRoster<S>> {
+        self.judge.rosters.values().take(self.plan.epochs as usize).last()
+    }
+
+    /// Some time after the last deadline of the last epoch that is watched.
     fn end(&self) -> Option<Timestamp> {
-        let roster = self.judge.roster.as_ref()?;
-        let end = roster.grid().start(roster.body().end_slot);
-        let spans = roster.parameters().grace() + roster.parameters().deadline();
-        Some(end + spans + Duration::from_mins(2))
+        Some(self.watched()?.last_deadline() + Duration::from_mins(2))
     }
 
     /// The source of a meter gives no reading for a slot.
@@ -296,6 +321,7 @@ impl<S: Scheme> World<S> {
                 Ok(())
             }
             Output::Publish(publication) => {
+                let publication = self.bend(party, publication);
                 self.remember(party, &publication.topic, &publication.payload);
                 self.judge.see(party, &publication)?;
                 self.publish(party, publication);

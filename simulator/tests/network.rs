@@ -27,7 +27,10 @@ use simulator::{Faults, Party, Plan, Truth, World};
 #[test]
 fn what_is_lost_repeated_and_reordered_completes_all_the_same() {
     for seed in 1..=2 {
-        let (world, grid) = open(plan_with(seed, Faults::moderate()));
+        // Time to connect again, and for two hops.
+        let plan = plan_with(seed, Faults::moderate());
+        let parameters = Parameters { grace_s: 30, ..plan.parameters };
+        let (world, grid) = open(Plan { parameters, ..plan });
         let report = world.run().unwrap();
         assert_eq!(summed(&report, &grid), (0..40).collect::<Vec<_>>(), "seed {seed}");
         let windows = complete(&report, &grid);

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use protocol::id::MeterId;
-use protocol::message::{Roster, Subject, Target};
+use protocol::message::{Roster, Subject};
 use protocol::slot::{Grid, Slot, Timestamp, Window};
 
 use crate::args::Options;
 use crate::billed::Billed;
 use crate::display::Summary;
-use crate::tally::{Checked, Settled, Sum};
+use crate::tally::{Checked, Settled, Span, Sum};
 
 /// Meters that stand beside each other in a window's table.
 const COLUMNS: usize = 3;
@@ -79,22 +79,21 @@ impl Human {
 
     /// A window's table, or the absence of a slot's result.
     pub(super) fn settled(&self, settled: &Settled, grid: &Grid) -> Option<String> {
-        match settled.target {
-            Target::Bill(window) => Some(self.window(settled, window, grid)),
-            Target::Region(_) if settled.missing.is_empty() => None,
-            Target::Region(slot) => {
+        match settled.span {
+            Span::Window(first, last) => Some(self.window(settled, (first, last), grid)),
+            Span::Slot(_) if settled.missing.is_empty() => None,
+            Span::Slot(slot) => {
                 let verdict = self.paint(RED, "MISSING");
                 Some(format!("{}  {verdict}: {}", self.slot(slot, grid), reason(settled)))
             }
         }
     }
 
-    fn window(&self, settled: &Settled, window: Window, grid: &Grid) -> String {
-        let first = position(grid.first_slot(window), grid);
-        let last = position(grid.last_slot(window), grid);
+    fn window(&self, settled: &Settled, (first, last): (Slot, Slot), grid: &Grid) -> String {
+        let number = grid.window_of(first).unwrap_or(Window(0)).0 + 1;
+        let (first, last) = (position(first, grid), position(last, grid));
         let mut lines = vec![format!(
-            "\nWindow {} (slots {first} to {last}): each meter's own sum and (truth), Wh, {}",
-            window.0 + 1,
+            "\nWindow {number} (slots {first} to {last}): each meter's own sum and (truth), Wh, {}",
             self.source,
         )];
         let results = settled.results.values();
@@ -136,19 +135,22 @@ impl Human {
             let verdict = self.paint(RED, "MISSING");
             return Some(format!("  {verdict} {meters}: {}", reason(settled)));
         }
-        let absent = usize::from(self.meters).checked_sub(settled.results.len())?;
-        (absent > 0).then(|| format!("  {absent} meters have too few readings for a sum"))
+        let closed = "  closed: not every member was counted in every slot of it";
+        settled.is_closed.then(|| closed.to_owned())
     }
 
     pub(super) fn summary(&self, summary: &Summary) -> String {
         let counts = summary.counts;
         let total = format!(
-            "{} region sums, {} meters' sums, {} wrong, {} missing, {} refused, in {:.1} s",
+            "{} region sums, {} meters' sums, {} wrong, {} missing, {} refused, {} epochs, {} kills, \
+             in {:.1} s",
             counts.region_results,
             counts.meter_results,
             counts.wrong,
             counts.missing,
             counts.refused,
+            counts.epochs,
+            counts.kills,
             summary.took.as_secs_f64(),
         );
         let latency = summary.latencies.map(|(half, most)| {

@@ -31,6 +31,8 @@ enum Line<'a> {
         wrong: u64,
         missing: u64,
         refused: u64,
+        epochs: u64,
+        kills: u64,
         seconds: f64,
         #[serde(skip_serializing_if = "Option::is_none")]
         p1: Option<P1<'a>>,
@@ -78,6 +80,8 @@ pub(super) fn summary(summary: &Summary) -> String {
         wrong: counts.wrong,
         missing: counts.missing,
         refused: counts.refused,
+        epochs: counts.epochs,
+        kills: counts.kills,
         seconds: summary.took.as_secs_f64(),
         p1: summary.billed.as_ref().map(P1::from),
     })

@@ -12,6 +12,7 @@ use serde_bytes::ByteBuf;
 use std::num::NonZeroU32;
 
 const ORIGIN: Slot = Slot(1000);
+const FIRST: Epoch = Epoch(1);
 const METERS: [&str; 2] = ["m-1", "m-2"];
 
 struct Run {
@@ -29,12 +30,17 @@ fn run(slots: u32) -> Run {
     };
     let meters = [(METERS[0].parse().unwrap(), config(1)), (METERS[1].parse().unwrap(), config(2))];
     let sources = meters.iter().map(|(meter, config)| (meter, config));
-    let mut truth = Truth::open(sources, grid, 65_535, None).unwrap();
-    let tally = Tally::new(&"demo".parse().unwrap(), &roster, slots, &mut truth);
+    let truth = Truth::open(sources, grid, 65_535, None).unwrap();
+    let tally = Tally::new(&"demo".parse().unwrap(), (FIRST, &roster), slots);
     Run { tally, truth }
 }
 
 fn roster() -> Roster {
+    roster_of(METERS.into_iter(), 2)
+}
+
+/// A roster of 20 slots of which `needed` members have to be there.
+pub(crate) fn roster_of<'a>(names: impl Iterator<Item = &'a str>, needed: u16) -> Roster {
     let key = Identity::from_seed(&[1; 32]).key();
     let member = |name: &str| {
         let meter = name.parse().unwrap();
@@ -50,7 +56,7 @@ fn roster() -> Roster {
         end_slot: ORIGIN.plus(20),
         parameters: Parameters {
             scheme: ElGamal::NAME.to_owned(),
-            threshold: Threshold::All,
+            threshold: Threshold::Of(needed),
             min_contributors: 2,
             max_corrupted: 0,
             min_slots: 5,
@@ -62,7 +68,7 @@ fn roster() -> Roster {
             registers: vec![Register::Import],
         },
         group_key: ByteBuf::new(),
-        members: METERS.iter().map(|name| member(name)).collect(),
+        members: names.map(member).collect(),
     }
 }
 
@@ -97,7 +103,7 @@ impl Run {
     }
 
     fn take(&mut self, outcome: Outcome, at: Timestamp) -> Option<Checked> {
-        self.tally.take(outcome, at, &mut self.truth)
+        self.tally.take((FIRST, outcome), at, &mut self.truth)
     }
 
     fn counts(&self) -> Counts {
@@ -114,7 +120,7 @@ fn a_right_result_completes_its_slot() {
     assert_eq!(checked.latency, Duration::from_millis(42));
     assert_eq!(run.tally.settle(end(0)).len(), 1);
     assert!(run.tally.is_complete());
-    assert_eq!(run.counts(), Counts { region_results: 1, ..Counts::default() });
+    assert_eq!(run.counts(), Counts { region_results: 1, epochs: 1, ..Counts::default() });
 }
 
 #[test]
@@ -172,10 +178,87 @@ fn an_abandoned_round_is_missing_at_once_with_its_reason() {
         waiting_for: Vec::new(),
         culprits: Vec::new(),
     };
-    run.tally.note(status, end(0));
+    run.tally.note(FIRST, status, end(0));
     let settled = run.tally.settle(end(0));
     assert_eq!(settled.first().unwrap().reason.as_deref(), Some("too few"));
     assert_eq!(run.counts().missing, 2);
     // The second slot is not waited for any more.
     assert_eq!(run.tally.counts(Ending::Interrupted).missing, 1);
+}
+
+impl Run {
+    /// A result of slot 3 without `m-2`.
+    fn leave_one_out(&mut self) -> Option<Checked> {
+        let mut outcome = self.of_region(3);
+        outcome.uncounted = outcome.contributors.split_off(1);
+        outcome.sum_wh = self.truth.expected(&outcome).unwrap();
+        self.take(outcome, end(3))
+    }
+
+    fn bill(&mut self, name: &str) -> Option<Checked> {
+        let bill = self.right(Subject::Meter(name.parse().unwrap()), 0);
+        self.take(bill, end(9))
+    }
+}
+
+#[test]
+fn a_window_in_which_somebody_was_not_counted_owes_no_bills() {
+    let mut run = run(10);
+    assert!(run.leave_one_out().unwrap().is_right());
+    // Nine slots; the bills of both meters would make eleven.
+    assert_eq!(run.counts().missing, 9);
+    let settled = run.tally.settle(Timestamp(end(9).0 + 60_000));
+    assert!(settled.last().unwrap().is_closed);
+    assert_eq!((run.counts().missing, run.counts().wrong), (9, 0));
+}
+
+#[test]
+fn a_bill_of_such_a_window_is_wrong_whenever_it_comes() {
+    for is_late in [true, false] {
+        let mut run = run(10);
+        let first = if is_late { None } else { run.bill("m-1") };
+        run.leave_one_out().unwrap();
+        let second = if is_late { run.bill("m-1") } else { None };
+        assert_eq!(first.or(second).unwrap().is_right(), !is_late);
+        run.tally.settle(Timestamp(end(9).0 + 60_000));
+        assert_eq!(run.counts().wrong, 1, "late: {is_late}");
+    }
+}
+
+#[test]
+fn each_epoch_has_its_members_and_its_windows() {
+    let mut run = run(30);
+    let second = Roster { first_slot: ORIGIN.plus(20), end_slot: ORIGIN.plus(30), ..roster() };
+    let second = Roster { members: second.members[..1].to_vec(), ..second };
+    run.tally.open(Epoch(2), &second);
+    // 30 slots, two meters over two windows, one meter over one.
+    assert_eq!(run.counts().missing, 30 + 4 + 1);
+    let mut outcome = run.of_region(20);
+    outcome.contributors.truncate(1);
+    outcome.sum_wh = run.truth.expected(&outcome).unwrap();
+    let mut take = |epoch, outcome: &Outcome| {
+        run.tally.take((Epoch(epoch), outcome.clone()), end(20), &mut run.truth)
+    };
+    assert!(take(2, &outcome).unwrap().is_right());
+    assert!(take(3, &outcome).is_none());
+    let bill = run.right(Subject::Meter("m-1".parse().unwrap()), 20);
+    assert!(run.tally.take((Epoch(2), bill), end(29), &mut run.truth).unwrap().is_right());
+    assert_eq!(run.counts().epochs, 1);
+}
+
+#[test]
+fn a_result_outside_its_epoch_or_with_other_members_is_wrong() {
+    let wrong = |epoch: u32, position, alter: fn(&mut Outcome)| {
+        let mut run = run(30);
+        let second = Roster { first_slot: ORIGIN.plus(20), end_slot: ORIGIN.plus(30), ..roster() };
+        run.tally.open(Epoch(2), &second);
+        let mut outcome = run.of_region(position);
+        alter(&mut outcome);
+        outcome.sum_wh = run.truth.expected(&outcome).unwrap();
+        let taken = run.tally.take((Epoch(epoch), outcome), end(position), &mut run.truth);
+        !taken.unwrap().is_right()
+    };
+    assert!(!wrong(1, 3, |_| {}) && !wrong(2, 23, |_| {}));
+    assert!(wrong(2, 3, |_| {}) && wrong(1, 23, |_| {}));
+    assert!(wrong(1, 3, |outcome| outcome.contributors.truncate(1)));
 }

@@ -21,11 +21,6 @@ impl Stands {
         self.0.insert(at, stands);
     }
 
-    /// When the first telegram went.
-    pub(super) fn first(&self) -> Option<Timestamp> {
-        self.0.keys().next().copied()
-    }
-
     /// When the last telegram went.
     pub(super) fn last(&self) -> Option<Timestamp> {
         self.0.keys().next_back().copied()

@@ -11,8 +11,8 @@ use protocol::meter::{self, Meter};
 use rand::{RngExt as _, SeedableRng as _};
 
 use crate::faults::span;
-use crate::node::{Machine, Node};
-use crate::plan::{Party, Plan, StartError};
+use crate::node::{Cause, Machine, Node};
+use crate::plan::{NextEpochError, Party, Plan, StartError};
 
 use super::{Happening, World};
 
@@ -77,13 +77,39 @@ impl<S: Scheme> World<S> {
         }
     }
 
+    /// Asks the collector for an epoch of these meters, which follows as soon as
+    /// a window ends.
+    ///
+    /// # Errors
+    /// See [`NextEpochError`].
+    pub fn next_epoch(
+        &mut self,
+        members: impl IntoIterator<Item = u16>,
+    ) -> Result<(), NextEpochError> {
+        self.members = members.into_iter().collect();
+        let (terms, now) = (self.terms()?, self.now);
+        let node = self.nodes.get_mut(&Party::Collector);
+        let node = node.ok_or(StartError::Unknown(Party::Collector))?;
+        node.next_epoch(terms, now).map_err(StartError::from)?;
+        Ok(self.turn(Party::Collector, &Cause::Time)?)
+    }
+
     fn collector(&mut self) -> Result<Collector<S>, StartError> {
-        let mut members = Vec::with_capacity(self.ids.len());
-        for (number, meter) in (0..).zip(&self.ids) {
-            let key = self.node(Party::Meter(number))?.identity().key();
-            members.push(Invited { meter: meter.clone(), key });
+        let terms = self.terms()?;
+        let rng = Rng::from_rng(&mut self.rng);
+        let node = self.node(Party::Collector)?;
+        let identities = (node.identity(), Registrar::new(self.registrar()));
+        Ok(Collector::new(terms, identities, &node.disk, (self.decoder.clone(), rng), self.now)?)
+    }
+
+    fn terms(&self) -> Result<collector::Terms, StartError> {
+        let mut members = Vec::with_capacity(self.members.len());
+        for number in &self.members {
+            let party = Party::Meter(*number);
+            let meter = self.id(*number).ok_or(StartError::Unknown(party))?.clone();
+            members.push(Invited { meter, key: self.node(party)?.identity().key() });
         }
-        let terms = collector::Terms {
+        Ok(collector::Terms {
             region: self.plan.region.clone(),
             parameters: self.plan.parameters.clone(),
             threshold: self.plan.threshold(),
@@ -91,11 +117,7 @@ impl<S: Scheme> World<S> {
             patience: self.plan.patience,
             epoch_windows: self.plan.epoch_windows,
             members,
-        };
-        let rng = Rng::from_rng(&mut self.rng);
-        let node = self.node(Party::Collector)?;
-        let identities = (node.identity(), Registrar::new(self.registrar()));
-        Ok(Collector::new(terms, identities, &node.disk, (self.decoder.clone(), rng), self.now)?)
+        })
     }
 
     fn meter(&mut self, number: u16) -> Result<Meter<S>, StartError> {

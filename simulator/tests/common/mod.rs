@@ -82,13 +82,16 @@ pub(crate) fn unspoken(report: &Report, grid: &Grid) -> Vec<Target> {
     regions.chain(bills).filter(|target| !is_spoken(target)).collect()
 }
 
-/// Rounds that the collector opened and whose results never reached the broker.
+/// Rounds of the first epoch that the collector opened and whose results never
+/// reached the broker.
 pub(crate) fn unheard(report: &Report, grid: &Grid) -> Vec<Target> {
+    let end = report.rosters.values().next().unwrap().end_slot;
+    let is_of_first = |target: &Target| !matches!(target, Target::Region(slot) if *slot >= end);
     let is_heard = |target: &Target| match target {
         Target::Region(slot) => report.region(Register::Import, *slot).is_some(),
         Target::Bill(window) => (0..12).any(|m| billed(report, grid, m).contains(&window.0)),
     };
-    opened(report).filter(|target| !is_heard(target)).collect()
+    opened(report).filter(|target| is_of_first(target) && !is_heard(target)).collect()
 }
 
 fn opened(report: &Report) -> impl Iterator<Item = Target> {

@@ -71,7 +71,8 @@ fn window(names: &[&str]) -> Settled {
         (subject(name), bill)
     };
     let results = names.iter().map(bill).collect();
-    Settled { target: Target::Bill(Window(0)), results, missing: BTreeSet::new(), reason: None }
+    let (span, missing) = (Span::Window(Slot(1000), Slot(1009)), BTreeSet::new());
+    Settled { span, results, missing, is_closed: false, reason: None }
 }
 
 #[test]
@@ -82,6 +83,14 @@ fn a_window_names_its_meters_and_those_without_a_sum() {
     for part in ["Window 1 (slots 1 to 10)", "simulated", "m-01", "(5)", "MISSING m-03: nothing"] {
         assert!(table.contains(part), "{table}");
     }
+}
+
+#[test]
+fn a_window_that_stays_closed_says_why() {
+    let closed = |is_closed| Settled { is_closed, ..window(&[]) };
+    let said = |is_closed| human(false).settled(&closed(is_closed), &grid()).unwrap();
+    assert!(said(true).contains("closed: not every member"));
+    assert!(!said(false).contains("closed"));
 }
 
 #[test]
