@@ -1,6 +1,8 @@
 //! The run itself: parties up, results in, parties down.
 
-use std::net::{Ipv4Addr, TcpListener};
+mod broker;
+mod introduction;
+
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -20,21 +22,15 @@ use crate::billed::Billed;
 use crate::bridge::Bridge;
 use crate::display::{Display, Summary};
 use crate::floors::{Lowered, WINDOW_SLOTS};
-use crate::household::{Household, Plan, check_homes};
+use crate::household::Household;
 use crate::killer::{Act, Killer};
 use crate::processes::Processes;
 use crate::tally::{Counts, Ending, Tally};
 use crate::truth::{Played, Truth};
 use crate::watch::{Sighting, Watch};
 
-/// MQTT's own port, taken if it is free.
-const PORT: u16 = 1883;
-/// Ports to try, should others take them first.
-const PORTS: usize = 5;
 /// Between two looks at processes and deadlines.
 const LOOK: Duration = Duration::from_millis(100);
-/// The longest wait for a broker that accepts connections.
-const BROKER_TIMEOUT: Duration = Duration::from_mins(1);
 /// The longest wait for an agent that listens to the capture.
 const CAPTURE_TIMEOUT: Duration = Duration::from_mins(1);
 /// The longest wait for the epoch, and what each meter adds to it.
@@ -182,94 +178,6 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn introduce(&self) -> anyhow::Result<()> {
-        let Options { meters, slots, slot_seconds, csv, .. } = self.options;
-        let readings = match csv {
-            Some(file) => format!("readings recorded in {}", file.display()),
-            None => "simulated readings, a quarter of an hour's in each slot".to_owned(),
-        };
-        let parties = format!("a collector with its broker and {meters} agents, each a process");
-        self.display.note(&format!("{parties}; {slots} slots of {slot_seconds} s; {readings}"))?;
-        let (threshold, corrupted) = (self.lowered.threshold(), self.lowered.max_corrupted());
-        self.display.note(&format!(
-            "threshold {threshold} of {meters}: so many holders open a sum; max_corrupted \
-             {corrupted}: so many may collude with the collector"
-        ))?;
-        if self.options.epochs > 1 {
-            let (epochs, windows) = (self.options.epochs, self.options.epoch_windows()?);
-            self.display.note(&format!("{epochs} epochs of {windows} windows"))?;
-        }
-        if self.options.kill > 0 {
-            let Options { kill, kill_seed, .. } = self.options;
-            self.display
-                .note(&format!("up to {kill} agents are killed at a time, seed {kill_seed}"))?;
-        }
-        self.display.note("lowered for this demonstration:")?;
-        for reason in self.lowered.reasons() {
-            self.display.note(&format!("  {reason}"))?;
-        }
-        Ok(())
-    }
-
-    /// Says which meter is a real one.
-    fn introduce_capture(&mut self, household: &Household) -> anyhow::Result<()> {
-        let (Some(file), Some(bridge), Some(meter)) =
-            (&self.options.p1, &self.bridge, household.captured())
-        else {
-            return Ok(());
-        };
-        let (file, count, address) = (file.display(), bridge.telegrams(), bridge.address());
-        self.display.note(&format!(
-            "{meter} is the P1 capture {file}: {count} telegrams, one a second, over TCP from \
-             {address}; the other meters are simulated"
-        ))?;
-        self.display.label(meter.clone());
-        Ok(())
-    }
-
-    /// Starts the collector with its broker on the first port that it gets.
-    async fn open_broker(&mut self) -> anyhow::Result<(Household, Watch)> {
-        let mut port = PORT;
-        for _ in 0..PORTS {
-            if is_taken(port) {
-                let free = free_port()?;
-                self.display.note(&format!("port {port} is taken: {free} is used instead"))?;
-                port = free;
-            }
-            let bridge = self.bridge.as_ref().map(Bridge::address);
-            let (dir, options, lowered) = (self.dir, self.options, &self.lowered);
-            let plan = Plan { dir, options, lowered, bridge };
-            let household = plan.write(port)?;
-            check_homes(&household, self.options)?;
-            self.processes.start("collector", "collector", &household.collector)?;
-            let mut watch = Watch::open(&household, port)?;
-            match self.broker_opens(&mut watch).await {
-                Ok(()) => {
-                    self.display.ready(port, &household.region)?;
-                    return Ok((household, watch));
-                }
-                // Somebody else was faster.
-                Err(_) if self.processes.are_none() && is_taken(port) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        bail!("every port was taken by others before the broker had it")
-    }
-
-    /// Waits until the household's own collector speaks at the broker; a port
-    /// that answers may be another's.
-    async fn broker_opens(&mut self, watch: &mut Watch) -> anyhow::Result<()> {
-        let overdue = clock::now() + BROKER_TIMEOUT;
-        loop {
-            if let Some((Sighting::Invited, _)) = self.next(watch).await? {
-                return Ok(());
-            }
-            if clock::now() > overdue {
-                bail!("the broker is silent; its log:\n{}", self.processes.tail("collector"));
-            }
-        }
-    }
-
     /// The next sighting; none when it is time to look at the rest.
     async fn next(&mut self, watch: &mut Watch) -> anyhow::Result<Option<(Sighting, Timestamp)>> {
         tokio::select! {
@@ -405,13 +313,4 @@ impl<'a> Run<'a> {
 
 fn is_member(roster: &Roster, meter: &MeterId) -> bool {
     roster.members.iter().any(|member| member.meter == *meter)
-}
-
-fn is_taken(port: u16) -> bool {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err()
-}
-
-fn free_port() -> anyhow::Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?;
-    Ok(listener.local_addr()?.port())
 }

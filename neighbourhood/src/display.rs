@@ -86,14 +86,13 @@ impl Display {
     ) -> io::Result<()> {
         let (first, members) = (roster.first_slot, roster.members.len());
         let threshold = roster.parameters.threshold;
-        let mut text = format!(
-            "epoch {epoch} follows from slot {first} on: {members} members, threshold {threshold}"
-        );
-        if !left_out.is_empty() {
-            let names: Vec<_> = left_out.iter().map(|meter| meter.as_str()).collect();
-            text += &format!(", without {}", names.join(", "));
-        }
-        self.note(&text)
+        let names: Vec<_> = left_out.iter().map(|meter| meter.as_str()).collect();
+        let without = if names.is_empty() { "" } else { ", without " };
+        self.note(&format!(
+            "epoch {epoch} follows from slot {first} on: {members} members, threshold \
+             {threshold}{without}{}",
+            names.join(", ")
+        ))
     }
 
     /// A result beside the truth.

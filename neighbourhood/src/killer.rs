@@ -93,7 +93,7 @@ impl Killer {
     }
 
     fn kill(&mut self, meter: MeterId, now: Timestamp) -> (Hand, Option<Act>) {
-        let down = SHORTEST + below(2 * self.window - SHORTEST, &mut self.rng);
+        let down = below(2 * self.window, &mut self.rng).max(SHORTEST);
         self.kills += 1;
         (Hand::Down { meter: meter.clone(), until: now + down }, Some(Act::Kill(meter, down)))
     }

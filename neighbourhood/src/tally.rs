@@ -1,7 +1,8 @@
 //! What is awaited, what came, and whether it was right.
 
+mod span;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::time::Duration;
 
 use protocol::id::{Epoch, RegionId};
@@ -11,6 +12,9 @@ use protocol::reading::Register;
 use protocol::slot::{Grid, Slot, Timestamp, Window};
 
 use crate::truth::Truth;
+use span::{Opened, window_span};
+
+pub(crate) use span::Span;
 
 /// How long results may be under way once their round has ended.
 const UNDER_WAY: Duration = Duration::from_secs(3);
@@ -33,33 +37,6 @@ pub(crate) struct Checked {
 impl Checked {
     pub(crate) fn is_right(&self) -> bool {
         !self.is_second && self.expected == Some(self.outcome.sum_wh)
-    }
-}
-
-/// What is summed at once: the region over a slot, or each meter over a window.
-/// The slots of epochs are disjoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Span {
-    /// One slot.
-    Slot(Slot),
-    /// A window, by its first and last slot.
-    Window(Slot, Slot),
-}
-
-impl Span {
-    fn last(self) -> Slot {
-        match self {
-            Self::Slot(slot) | Self::Window(_, slot) => slot,
-        }
-    }
-}
-
-impl fmt::Display for Span {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Slot(slot) => write!(f, "slot {slot}"),
-            Self::Window(first, last) => write!(f, "slots {first} to {last}"),
-        }
     }
 }
 
@@ -104,12 +81,6 @@ struct Awaited {
     results: BTreeMap<Sum, Checked>,
     give_up: Timestamp,
     reason: Option<String>,
-}
-
-/// An epoch that has opened.
-struct Opened {
-    roster: Roster,
-    grid: Grid,
 }
 
 /// The sums of a run.
@@ -326,38 +297,6 @@ impl Tally {
         let rank = (sorted.len() * percent).div_ceil(100);
         sorted.get(rank.saturating_sub(1)).copied()
     }
-}
-
-impl Opened {
-    /// What a result is the sum of.
-    fn span(&self, outcome: &Outcome) -> Option<Span> {
-        match outcome.subject {
-            Subject::Region(_) => Some(Span::Slot(outcome.first_slot)),
-            Subject::Meter(_) => {
-                Some(window_span(&self.grid, self.grid.window_of(outcome.first_slot)?))
-            }
-        }
-    }
-
-    /// Whether a result lies within its epoch, and names each member once.
-    fn is_sound(&self, outcome: &Outcome) -> bool {
-        let slots = self.roster.first_slot..self.roster.end_slot;
-        let members = self.roster.members.iter().map(|member| &member.meter);
-        let names_all = match &outcome.subject {
-            Subject::Region(_) => {
-                let mut named: Vec<_> =
-                    outcome.contributors.iter().chain(&outcome.uncounted).collect();
-                named.sort();
-                members.eq(named)
-            }
-            Subject::Meter(meter) => members.into_iter().any(|member| member == meter),
-        };
-        slots.contains(&outcome.first_slot) && names_all
-    }
-}
-
-fn window_span(grid: &Grid, window: Window) -> Span {
-    Span::Window(grid.first_slot(window), grid.last_slot(window))
 }
 
 #[cfg(test)]

@@ -263,7 +263,7 @@ fn agents_that_are_killed_again_and_again_cost_no_region_sum() {
         "--kill",
         "1",
         "--kill-seed",
-        "2",
+        "26",
     ]);
     let (events, status, said) = run.end();
     let sums = results(&events, "region");

@@ -254,6 +254,7 @@ impl<S: Scheme> Judge<S> {
         if found < needed {
             return Err(Violation::TooFewContributors { slot, found, needed });
         }
+        self.check_help(slot)?;
         let (register, said) = (outcome.register, outcome.sum_wh);
         let read = |meter| self.wh(meter, register, slot);
         let truth = outcome.contributors.iter().map(read).sum();
@@ -262,6 +263,16 @@ impl<S: Scheme> Judge<S> {
         } else {
             Err(Violation::RegionSum { slot, register, said, truth })
         }
+    }
+
+    /// As many holders as the threshold says have handed out shares of a slot.
+    /// Whom a result names as its helpers belongs here too.
+    fn check_help(&self, slot: Slot) -> Result<(), Violation> {
+        let needed = self
+            .roster_at(slot)
+            .map_or(0, |roster| roster.parameters().threshold.of(roster.body().members.len()));
+        let found = self.sets.keys().filter(|(_, helped)| *helped == slot).count();
+        if found >= needed { Ok(()) } else { Err(Violation::TooFewHelpers { slot, found, needed }) }
     }
 
     fn check_bill(&self, meter: &MeterId, outcome: &Outcome) -> Result<(), Violation> {
@@ -511,7 +522,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sum_with_too_little_help_is_seen() {
+    fn a_result_that_names_too_few_helpers_is_seen() {
         let found = verdict(|_, bill| bill.unanswered.extend(bill.helpers.pop()));
         assert!(matches!(found, Err(Violation::TooFewHelpers { found: 11, .. })), "{found:?}");
         let found = verdict(|_, bill| bill.helpers.truncate(11));
@@ -555,6 +566,16 @@ mod tests {
         world.judge.see_request(&request);
         let found = world.judge.see_share(party, holder.clone(), &share);
         assert_eq!(found, Err(Violation::TwoSets { holder, slot }));
+    }
+
+    #[test]
+    fn a_sum_with_too_little_help_is_seen() {
+        let (mut world, region, _) = after_a_window();
+        let slot = region.first_slot;
+        let holder = world.id(0).unwrap().clone();
+        assert!(world.judge.sets.remove(&(holder, slot)).is_some());
+        let few = Violation::TooFewHelpers { slot, found: 11, needed: 12 };
+        assert_eq!(world.judge.see_outcome(&region), Err(few));
     }
 
     #[test]

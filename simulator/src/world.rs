@@ -1,5 +1,6 @@
 //! One region in virtual time.
 
+mod epochs;
 mod lies;
 mod network;
 mod power;
@@ -14,7 +15,6 @@ use protocol::identity::Identity;
 use protocol::meter::Quantities;
 use protocol::output::{Output, Publication};
 use protocol::reading::Register;
-use protocol::roster::AcceptedRoster;
 use protocol::slot::{Grid, Slot, Timestamp};
 use rand::{Rng as _, SeedableRng as _};
 use thiserror::Error;
@@ -197,45 +197,6 @@ impl<S: Scheme> World<S> {
         }
         self.now = self.now.max(until);
         Ok(())
-    }
-
-    /// Runs until every deadline of the plan's epochs has passed.
-    ///
-    /// # Errors
-    /// The failure condition that held.
-    pub fn run(mut self) -> Result<Report, Failure> {
-        if self.grid().is_none() {
-            self.open()?;
-        }
-        // An epoch opens before the one before it ends.
-        while let Some(end) = self.end().filter(|end| *end > self.now) {
-            self.run_until(end)?;
-        }
-        let watched = self.watched().map(|roster| roster.end_slot());
-        let Judge { mut results, abandoned, rosters, .. } = self.judge;
-        results.retain(|key, _| watched.is_none_or(|end| key.first_slot < end));
-        let rosters: BTreeMap<_, _> =
-            rosters.into_iter().map(|(epoch, roster)| (epoch, roster.body().clone())).collect();
-        let first = rosters.keys().next().copied();
-        let of_first = abandoned.iter().filter(|((epoch, _), _)| Some(*epoch) == first);
-        Ok(Report {
-            results,
-            abandoned: of_first.map(|((_, target), status)| (*target, status.clone())).collect(),
-            all_abandoned: abandoned,
-            rosters,
-            trace: Some(self.trace),
-            ..self.report
-        })
-    }
-
-    /// The last epoch that is watched, of those that have opened.
-    fn watched(&self) -> Option<&AcceptedRoster<S>> {
-        self.judge.rosters.values().take(self.plan.epochs as usize).last()
-    }
-
-    /// Some time after the last deadline of the last epoch that is watched.
-    fn end(&self) -> Option<Timestamp> {
-        Some(self.watched()?.last_deadline() + Duration::from_mins(2))
     }
 
     /// The source of a meter gives no reading for a slot.

@@ -160,7 +160,8 @@ fn in_a_hundred_chaotic_worlds_nothing_false_is_published() {
 /// half of all, eight of twelve holders open a sum.
 fn chaos(seed: u64, faults: Faults) {
     let plan = Plan { epochs: 2, epoch_windows: 2, ..plan_with(seed, faults) };
-    let (mut world, grid) = open(if seed / 2 % 2 == 0 { plan } else { plan.with_threshold(8) });
+    let (mut world, grid) =
+        open(if (seed / 2).is_multiple_of(2) { plan } else { plan.with_threshold(8) });
     for round in 0..20 {
         world.run_until(within(&grid, 2 * round, (seed * 7 + round * 13) % 60)).unwrap();
         match u16::try_from((seed * 5 + round * 7) % 14).unwrap() {

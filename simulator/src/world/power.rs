@@ -11,8 +11,8 @@ use protocol::meter::{self, Meter};
 use rand::{RngExt as _, SeedableRng as _};
 
 use crate::faults::span;
-use crate::node::{Cause, Machine, Node};
-use crate::plan::{NextEpochError, Party, Plan, StartError};
+use crate::node::{Machine, Node};
+use crate::plan::{Party, Plan, StartError};
 
 use super::{Happening, World};
 
@@ -77,23 +77,6 @@ impl<S: Scheme> World<S> {
         }
     }
 
-    /// Asks the collector for an epoch of these meters, which follows as soon as
-    /// a window ends.
-    ///
-    /// # Errors
-    /// See [`NextEpochError`].
-    pub fn next_epoch(
-        &mut self,
-        members: impl IntoIterator<Item = u16>,
-    ) -> Result<(), NextEpochError> {
-        self.members = members.into_iter().collect();
-        let (terms, now) = (self.terms()?, self.now);
-        let node = self.nodes.get_mut(&Party::Collector);
-        let node = node.ok_or(StartError::Unknown(Party::Collector))?;
-        node.next_epoch(terms, now).map_err(StartError::from)?;
-        Ok(self.turn(Party::Collector, &Cause::Time)?)
-    }
-
     fn collector(&mut self) -> Result<Collector<S>, StartError> {
         let terms = self.terms()?;
         let rng = Rng::from_rng(&mut self.rng);
@@ -102,7 +85,7 @@ impl<S: Scheme> World<S> {
         Ok(Collector::new(terms, identities, &node.disk, (self.decoder.clone(), rng), self.now)?)
     }
 
-    fn terms(&self) -> Result<collector::Terms, StartError> {
+    pub(super) fn terms(&self) -> Result<collector::Terms, StartError> {
         let mut members = Vec::with_capacity(self.members.len());
         for number in &self.members {
             let party = Party::Meter(*number);
