@@ -7,9 +7,11 @@
 )]
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use aggregation::{ElGamal, Table};
 use collector::Config;
@@ -17,14 +19,18 @@ use host::clock;
 use host::keystore::Keystore;
 use host::store::{Sqlite, Store as _};
 use protocol::collector::Collector;
-use protocol::id::{Epoch, MeterId};
+use protocol::id::{Digest, Epoch, MeterId};
 use protocol::identity::Identity;
 use protocol::keygen::Candidate;
 use protocol::message::Invitation;
 use protocol::output::Output;
 use protocol::record::Records;
+use serde_json::{Value, json};
 
 const MEMBERS: usize = 3;
+
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A collector's folder and configuration, and no collector that runs.
 struct Folder(tempfile::TempDir);
@@ -65,9 +71,39 @@ impl Folder {
         if run.status.success() { Ok(text(run.stdout)) } else { Err(text(run.stderr)) }
     }
 
-    fn north(&self) -> serde_json::Value {
-        let said = self.run(&["show", "--region", "north", "--json"]).unwrap();
-        serde_json::from_str(&said).unwrap()
+    fn north(&self) -> Value {
+        self.look_at_north().unwrap()
+    }
+
+    fn look_at_north(&self) -> Result<Value, String> {
+        let said = self.run(&["show", "--region", "north", "--json"])?;
+        Ok(serde_json::from_str(&said).unwrap())
+    }
+
+    /// Looks at `north` until it is as expected. A database that is just being
+    /// made cannot be looked at.
+    fn until(&self, what: &str, is_so: impl Fn(&Value) -> bool) {
+        let end = clock::now() + PATIENCE;
+        while !self.look_at_north().is_ok_and(|north| is_so(&north)) {
+            let north = self.look_at_north();
+            assert!(clock::now() < end, "waited in vain for {what}: {north:?}");
+        }
+    }
+
+    /// Starts the program `collector run` on a free port.
+    fn start(&self) -> Running {
+        let broker = self.path("broker.toml");
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let listen = format!("127.0.0.1:{port}");
+        let settings = include_str!("../../broker.toml").replace("127.0.0.1:1883", &listen);
+        fs::write(&broker, settings).unwrap();
+        let config = self.path("collector.toml");
+        let text = fs::read_to_string(&config).unwrap();
+        let lines = format!("[broker]\nconfig = '{}'\n{}", broker.display(), "[[region]]");
+        fs::write(&config, text.replacen("[[region]]", &lines, 1)).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_collector"));
+        command.arg("run").arg("--config").arg(config).stderr(Stdio::null());
+        Running(command.spawn().unwrap())
     }
 
     /// Runs the ceremony of epoch 1 in `north` in memory with so many of its
@@ -96,6 +132,17 @@ impl Folder {
     }
 }
 
+/// The collector's process, for as long as the test lasts.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ended = self.0.kill();
+        let _status = self.0.wait();
+    }
+}
+
 fn rng() -> protocol::Rng {
     clock::generator().unwrap()
 }
@@ -112,7 +159,7 @@ fn invitation(config: &Config) -> Invitation {
     let (terms, (collector, _)) =
         (config.regions[0].terms(), config.identities(&mut rng()).unwrap());
     Invitation {
-        previous: protocol::id::Digest::NONE,
+        previous: Digest::NONE,
         attempt: 0,
         collector: collector.key(),
         parameters: terms.parameters_for(MEMBERS),
@@ -135,10 +182,7 @@ fn a_region_without_an_epoch_says_so() {
     let lines = ["north", "south"]
         .map(|name| format!("region {name}: no epoch yet; is the collector running?\n"));
     assert_eq!(said, lines.concat());
-    assert_eq!(
-        folder.north(),
-        serde_json::json!({ "region": "north", "epochs": [], "ceremony": null })
-    );
+    assert_eq!(folder.north(), json!({ "region": "north", "epochs": [], "ceremony": null }));
 }
 
 #[test]
@@ -158,7 +202,7 @@ fn an_open_epoch_is_shown_with_its_members_and_numbers() {
     assert!(said.starts_with("region north: epoch 1 from "), "{said}");
     assert!(said.contains("; 3 members, 3 of them open a sum; "), "{said}");
     let shown = folder.north();
-    assert_eq!(shown["ceremony"], serde_json::Value::Null);
+    assert_eq!(shown["ceremony"], Value::Null);
     let [epoch] = &shown["epochs"].as_array().unwrap()[..] else { panic!("{shown}") };
     for (key, value) in [
         ("epoch", 1),
@@ -170,7 +214,7 @@ fn an_open_epoch_is_shown_with_its_members_and_numbers() {
         assert_eq!(epoch[key], value, "{key}");
     }
     assert_eq!((&epoch["is_over"], &epoch["needs_every_member"]), (&false.into(), &true.into()));
-    assert_eq!(epoch["left_out"], serde_json::json!({}));
+    assert_eq!(epoch["left_out"], json!({}));
 }
 
 #[test]
@@ -183,7 +227,7 @@ fn a_ceremony_that_is_not_over_is_shown_with_whom_it_waits_for() {
     assert_eq!(said, line);
     let ceremony = &folder.north()["ceremony"];
     assert_eq!((&ceremony["epoch"], &ceremony["attempt"]), (&1.into(), &0.into()));
-    assert_eq!(ceremony["missing"], serde_json::json!(["m-1", "m-2"]));
+    assert_eq!(ceremony["missing"], json!(["m-1", "m-2"]));
 }
 
 #[test]
@@ -197,6 +241,17 @@ fn the_next_epoch_is_asked_for_by_a_copy_of_the_configuration() {
     assert!(asked.iter().all(is_asked), "{said}");
     let copy = fs::read(folder.path("state").join("next-north-2.toml")).unwrap();
     assert_eq!(copy, fs::read(folder.path("collector.toml")).unwrap());
+}
+
+#[test]
+fn a_running_collector_begins_what_it_is_asked_for() {
+    let folder = Folder::new();
+    let running = folder.start();
+    let attempt = |of: u32| move |north: &Value| north["ceremony"]["attempt"] == of;
+    folder.until("the first attempt", attempt(0));
+    folder.run(&["next", "--region", "north"]).unwrap();
+    folder.until("another attempt", attempt(1));
+    drop(running);
 }
 
 #[test]
