@@ -19,6 +19,20 @@ async fn members_are_summed(watch: &mut Watch, epoch: u32, members: &[&str]) {
     }
 }
 
+/// What `collector epoch show` says once epoch 2 has followed, without `m-1`.
+fn assert_epoch_2_is_shown(street: &Street) {
+    let shown = street.shown();
+    let [first, second] = &shown["epochs"].as_array().unwrap()[..] else { panic!("{shown}") };
+    assert_eq!((&first["members"], &second["members"]), (&json!(6), &json!(5)));
+    assert_eq!((&first["ends"], &shown["ceremony"]), (&second["begins"], &json!(null)));
+    let away = json!({ "m-1": "it was absent when key parts were due" });
+    assert_eq!(second["left_out"], away);
+}
+
+fn has_left(street: &Street, at: usize) -> bool {
+    street.rig.log(&agent(REGION, at)).contains("where epoch 2 begins")
+}
+
 #[tokio::test]
 async fn the_next_epoch_has_other_members_and_whoever_was_away_joins_the_one_after() {
     let mut street = Street::new();
@@ -31,22 +45,11 @@ async fn the_next_epoch_has_other_members_and_whoever_was_away_joins_the_one_aft
     let said = street.ask_for_the_next_epoch();
     assert!(said.contains("epoch 2 is asked for, with 6 members"), "{said}");
     members_are_summed(&mut watch, 2, &["m-2", "m-3", "m-4", "m-5", "m-6"]).await;
-    let shown = street.shown();
-    assert_eq!(
-        (&shown["epochs"][0]["members"], &shown["epochs"][1]["members"]),
-        (&json!(6), &json!(5))
-    );
-    assert_eq!(
-        (&shown["epochs"][0]["ends"], &shown["ceremony"]),
-        (&shown["epochs"][1]["begins"], &json!(null))
-    );
-    let away = json!({ "m-1": "it was absent when key parts were due" });
-    assert_eq!(shown["epochs"][1]["left_out"], away);
-    assert!(street.rig.log(&agent(REGION, 0)).contains("where epoch 2 begins"));
+    assert_epoch_2_is_shown(&street);
+    assert!(has_left(&street, 0));
 
     street.rig.start("agent", &agent(REGION, 1));
-    let is_outside = |_: &[_]| street.rig.log(&agent(REGION, 1)).contains("where epoch 2 begins");
-    watch.until("the one that was away", is_outside).await;
+    watch.until("the one that was away", |_| has_left(&street, 1)).await;
     street.ask_for_the_next_epoch();
     members_are_summed(&mut watch, 3, &["m-1", "m-2", "m-3", "m-4", "m-5", "m-6"]).await;
     assert_eq!(street.shown()["epochs"].as_array().unwrap().len(), 3);
