@@ -1,7 +1,7 @@
 //! One epoch follows another while all parties run.
 
 use crate::rig::{Watch, agent};
-use crate::street::{REGION, Street, is_right, names, sums};
+use crate::street::{REGION, Street, bills, is_right, names, sums};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -53,4 +53,6 @@ async fn the_next_epoch_has_other_members_and_whoever_was_away_joins_the_one_aft
     street.ask_for_the_next_epoch();
     members_are_summed(&mut watch, 3, &["m-1", "m-2", "m-3", "m-4", "m-5", "m-6"]).await;
     assert_eq!(street.shown()["epochs"].as_array().unwrap().len(), 3);
+    watch.until("bills of a later epoch", |seen| bills(seen).any(|it| it["epoch"] != 1)).await;
+    assert!(bills(&watch.seen).all(|bill| is_right(&bill)));
 }

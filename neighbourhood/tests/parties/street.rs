@@ -116,7 +116,13 @@ pub(crate) fn sums(seen: &[(String, Vec<u8>)], epoch: u32) -> Vec<Value> {
     results(seen, REGION).into_iter().filter(is_sum).collect()
 }
 
-/// Whether a region's sum is that of the meters that it names.
+/// The sums of single meters that were seen.
+pub(crate) fn bills(seen: &[(String, Vec<u8>)]) -> impl Iterator<Item = Value> {
+    results(seen, REGION).into_iter().filter(|result| result["subject"]["meter"].is_string())
+}
+
+/// Whether a sum is that of the meters that it names over its slots.
 pub(crate) fn is_right(sum: &Value) -> bool {
-    sum["sum_wh"] == names(&sum["contributors"]).into_iter().map(reading).sum::<u64>()
+    let in_a_slot: u64 = names(&sum["contributors"]).into_iter().map(reading).sum();
+    sum["slots"].as_u64().is_some_and(|slots| sum["sum_wh"] == in_a_slot * slots)
 }
