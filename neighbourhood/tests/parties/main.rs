@@ -6,6 +6,10 @@
     reason = "a test that fails says so"
 )]
 
+mod cast;
+mod epochs;
+mod liars;
 mod privacy;
 mod processes;
 mod rig;
+mod street;

@@ -58,7 +58,8 @@ impl Rig {
         fs::read_to_string(self.path(&agent(region, at)).join("identity.key")).unwrap()
     }
 
-    fn key(&self, party: &str, file: &str) -> String {
+    /// The public key of one of a party's key files, which is drawn if need be.
+    pub(crate) fn key(&self, party: &str, file: &str) -> String {
         let keystore = Keystore::open(&self.path(party)).unwrap();
         let identity = keystore.identity(file, &mut clock::generator().unwrap()).unwrap();
         identity.key().to_string()
@@ -95,7 +96,7 @@ impl Rig {
         self.key("collector", "registrar.key")
     }
 
-    fn write_agent(&self, region: &str, at: usize, registrar: &str, readings: &Path) {
+    pub(crate) fn write_agent(&self, region: &str, at: usize, registrar: &str, readings: &Path) {
         let name = agent(region, at);
         let text = format!(
             "region = \"{region}\"\nmeter = \"m-{at}\"\nregistrar = \"{registrar}\"\n\
