@@ -170,6 +170,18 @@ fn a_holder_refuses_proofs_whose_errors_cancel_out() {
     assert_eq!(street.ask_region(HOLDER, slot, &listed), Answer::Refused(culprits));
 }
 
+#[test]
+fn a_holder_refuses_a_number_added_to_a_ciphertext() {
+    let (mut street, slot, mut listed) = ended::<ElGamal>();
+    let mut body = street.play(BENT, slot, 5).body;
+    let c2 = &mut body.registers.get_mut(&IMPORT).unwrap()[32..64];
+    let more = point(c2) + RistrettoPoint::mul_base(&Scalar::from(1000_u64));
+    c2.copy_from_slice(more.compress().as_bytes());
+    listed[BENT] = street.by_meter(BENT, &body);
+    let refused = Answer::Refused(Reason::Proof(vec![meter_id(BENT)]));
+    assert_eq!(street.ask_region(HOLDER, slot, &listed), refused);
+}
+
 /// What member 4 signs with R = 0, which the equation of RFC 8032 lets pass and
 /// some of its implementations do not.
 fn signed_without_a_nonce(street: &Street, body: &Contribution) -> Vec<u8> {
