@@ -90,7 +90,9 @@ fn a_restored_collector_opens_no_second_set() {
     let contributions: Vec<_> =
         (0..MEMBERS).map(|at| street.contribution(at, slot, 1 << at)).collect();
     street.offline.insert(BENT);
-    contributions[..BENT].iter().for_each(|one| drop(street.send(one)));
+    for one in &contributions[..BENT] {
+        street.send(one);
+    }
     street.close(slot);
     street.offline.clear();
     street.run_until(street.now + Duration::from_mins(2));
@@ -98,7 +100,9 @@ fn a_restored_collector_opens_no_second_set() {
     // The sum of all less the one above would be the reading of the bent one.
     street.disk = backup;
     street.restart_collector();
-    contributions.iter().for_each(|one| drop(street.send(one)));
+    for one in &contributions {
+        street.send(one);
+    }
     street.run_until(street.now + Duration::from_mins(10));
     assert!(street.sums().is_empty());
     let refused = |event: &Event| matches!(event, Event::HolderRefused { reason, .. } if reason == "answered");
@@ -159,10 +163,10 @@ fn a_holder_refuses_a_set_in_which_a_register_is_missing() {
 #[test]
 fn a_holder_refuses_proofs_whose_errors_cancel_out() {
     let (mut street, slot, mut listed) = ended::<ElGamal>();
-    for (at, error) in [(2, Scalar::ONE), (3, -Scalar::ONE)] {
+    for (at, shift) in [(2, Scalar::ONE), (3, -Scalar::ONE)] {
         let mut body = street.play(at, slot, 1 << at).body;
         let answer = &mut body.registers.get_mut(&IMPORT).unwrap()[96..];
-        let bent = Scalar::from_canonical_bytes((&*answer).try_into().unwrap()).unwrap() + error;
+        let bent = Scalar::from_canonical_bytes((&*answer).try_into().unwrap()).unwrap() + shift;
         answer.copy_from_slice(bent.as_bytes());
         listed[at] = street.by_meter(at, &body);
     }
@@ -256,10 +260,10 @@ fn a_meter_refuses_an_empty_group_key_and_takes_the_true_one() {
 
 /// The parameter for which a meter refuses an invitation.
 fn refused(bend: impl FnOnce(&mut Parameters)) -> &'static str {
-    let mut bent = invitation(MEMBERS, parameters::<Plain>());
-    bend(&mut bent.parameters);
+    let mut low = invitation(MEMBERS, parameters::<Plain>());
+    bend(&mut low.parameters);
     let mut meter = new_meter::<Plain>(0, START);
-    meter.handle_message(&registrar().invite(&region_id(), EPOCH, &bent), START);
+    meter.handle_message(&registrar().invite(&region_id(), EPOCH, &low), START);
     match &events(&drain(&mut meter))[..] {
         [Event::InvitationRefused { error: InvitationError::Parameter(error), .. }] => error.key,
         said => panic!("{said:?}"),
