@@ -109,7 +109,9 @@ fn ceremony() -> Vec<Output> {
         for message in &messages {
             let invitation = Envelope::parse(message).unwrap().peek::<Invitation>();
             binding = invitation.map_or(binding, |body| keygen::digest(&region_id(), EPOCH, &body));
-            meters.iter_mut().for_each(|meter| meter.handle_message(message, START));
+            for meter in &mut meters {
+                meter.handle_message(message, START);
+            }
         }
         for (at, meter) in meters.iter_mut().enumerate() {
             for message in published(&drain(meter), "/keygen") {
