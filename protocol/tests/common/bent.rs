@@ -21,6 +21,11 @@ pub(crate) struct Parts {
 impl Parts {
     /// The message with a valid signature over whatever it says.
     pub(crate) fn sign(&self) -> Vec<u8> {
+        self.sign_with(|signed| SigningKey::from_bytes(&self.seed).sign(signed).to_bytes())
+    }
+
+    /// The message with whatever stands for a signature.
+    pub(crate) fn sign_with(&self, sign: impl Fn(&[u8]) -> [u8; 64]) -> Vec<u8> {
         let bytes = |bytes: &[u8]| Value::Bytes(bytes.to_vec());
         let signed = encode(&Value::Array(vec![
             "Signature1".into(),
@@ -28,7 +33,7 @@ impl Parts {
             bytes(self.binding.as_bytes()),
             bytes(&self.payload),
         ]));
-        let signature = SigningKey::from_bytes(&self.seed).sign(&signed).to_bytes();
+        let signature = sign(&signed);
         let mut message = vec![0x84];
         message.extend(encode(&bytes(&self.protected)));
         message.extend(&self.unprotected);
