@@ -169,8 +169,7 @@ impl Region {
     pub fn hidden(&mut self, at: usize, slot: Slot, wh: u64) -> (Vec<u8>, Retained) {
         let statement = self.roster.place().contribution(&meter_id(at), slot, Register::Import);
         let Self { roster, device, rng, .. } = self;
-        let (hidden, retained) =
-            roster.scheme().contribute(device, wh, Context(&statement), rng);
+        let (hidden, retained) = roster.scheme().contribute(device, wh, Context(&statement), rng);
         let body = Contribution { slot, registers: registers(&hidden) };
         (self.by_member(at, &body), retained)
     }
