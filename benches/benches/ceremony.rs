@@ -11,9 +11,9 @@ use benches::region::{EPOCH, identity, meter_id, region_id, rng};
 use benches::{Group, criterion, parts};
 use criterion::{BatchSize, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use protocol::collector::Collector;
-use protocol::envelope::{Envelope, seal};
-use protocol::id::{Digest, Sender};
-use protocol::keygen::{self, Candidate};
+use protocol::envelope::{Envelope, Message, seal};
+use protocol::id::Sender;
+use protocol::keygen::Candidate;
 use protocol::message::{Confirmation, Invitation, KeyParts};
 use protocol::meter::Meter;
 use protocol::record::Records;
@@ -21,30 +21,38 @@ use protocol::record::Records;
 /// The member that is measured.
 const MEMBER: usize = 0;
 
+/// Signed messages in order.
+type Messages = Vec<Vec<u8>>;
+
 /// Everything that is said in a ceremony of honest parties.
 struct Said {
     members: usize,
-    invitation: Vec<u8>,
+    invitation: Messages,
     /// All key parts, as the collector passes them on.
-    key_parts: Vec<u8>,
+    key_parts: Messages,
     /// All dealings, as the collector passes them on.
-    dealings: Vec<Vec<u8>>,
-    roster: Vec<u8>,
+    dealings: Messages,
+    roster: Messages,
     /// What the member says: key part, dealing and confirmation.
-    member: Vec<Vec<u8>>,
+    member: Messages,
     /// What all say, step by step.
-    all: Vec<Vec<u8>>,
+    all: Messages,
 }
 
-/// A ceremony on its way: the collector, and all members but one as
+/// A ceremony on its way: the collector, the member, and all others as
 /// candidates, whose checks nobody waits for.
 struct Ceremony {
     machine: Collector<ElGamal>,
     member: Meter<ElGamal>,
-    others: Vec<(Candidate<ElGamal>, usize)>,
-    rngs: Vec<Rng>,
-    member_said: Vec<Vec<u8>>,
-    all: Vec<Vec<u8>>,
+    others: Vec<Other>,
+    member_said: Messages,
+    all: Messages,
+}
+
+struct Other {
+    at: usize,
+    candidate: Candidate<ElGamal>,
+    rng: Rng,
 }
 
 fn new_member(members: usize) -> Meter<ElGamal> {
@@ -56,89 +64,86 @@ fn new_collector(members: usize, decoder: &Arc<Table>) -> Collector<ElGamal> {
 }
 
 /// What a machine publishes in a ceremony.
-fn keygen(outputs: &Outputs) -> Vec<Vec<u8>> {
-    published(outputs, "/keygen").into_iter().map(<[u8]>::to_vec).collect()
+fn said(outputs: &Outputs) -> Messages {
+    let messages = [published(outputs, "/keygen"), published(outputs, "/c/roster")];
+    messages.into_iter().flatten().map(<[u8]>::to_vec).collect()
 }
 
-/// Hands messages to a member; what it says.
-fn tell(member: &mut Meter<ElGamal>, messages: &[Vec<u8>]) -> Outputs {
+/// Hands messages to a member; what it hands out.
+fn tell(member: &mut Meter<ElGamal>, messages: &Messages) -> Outputs {
     for message in messages {
         member.handle_message(message, BEFORE);
     }
     drain(member)
 }
 
+fn body<M: Message>(messages: &Messages) -> M {
+    Envelope::parse(messages.last().unwrap()).unwrap().peek().unwrap()
+}
+
+impl Other {
+    fn invited(at: usize, invitation: &Invitation) -> Self {
+        let mut rng = rng(1000 + at as u64);
+        let (region, meter) = (region_id(), meter_id(at));
+        let candidate = Candidate::answer(&region, EPOCH, invitation, &meter, &mut rng);
+        Self { at, candidate: candidate.unwrap(), rng }
+    }
+
+    fn deal(&mut self, key_parts: &KeyParts) -> Vec<u8> {
+        let identity = identity(self.at);
+        self.candidate.take_parts(key_parts, &identity, &mut self.rng).unwrap();
+        self.candidate.messages(&identity).remove(0)
+    }
+
+    /// Confirms what it has not checked.
+    fn confirm(&self, confirmation: &Confirmation) -> Vec<u8> {
+        let sender = Sender::Meter(meter_id(self.at));
+        let binding = &self.candidate.place().binding;
+        seal(&identity(self.at), (&region_id(), EPOCH, sender), binding, confirmation)
+    }
+}
+
 impl Ceremony {
-    /// What the member says to this, and after it what the others say.
+    fn begin(members: usize, decoder: &Arc<Table>) -> (Self, Messages) {
+        let mut machine = new_collector(members, decoder);
+        let invitation = said(&drain_collector(&mut machine));
+        let body = body(&invitation);
+        let others = (1..members).map(|at| Other::invited(at, &body)).collect();
+        let member = new_member(members);
+        let (member_said, all) = Default::default();
+        (Self { machine, member, others, member_said, all }, invitation)
+    }
+
+    /// Tells the member what is passed on, and the collector what the member
+    /// says and after it the others; what the collector passes on then.
     fn step(
         &mut self,
-        to_member: &[Vec<u8>],
-        others: impl Fn(&mut Candidate<ElGamal>, usize, &mut Rng) -> Vec<u8>,
-    ) -> Vec<Vec<u8>> {
-        let [said] = &keygen(&tell(&mut self.member, to_member))[..] else { panic!("no answer") };
-        self.member_said.push(said.clone());
-        let mut step = vec![said.clone()];
-        for ((candidate, at), rng) in self.others.iter_mut().zip(&mut self.rngs) {
-            step.push(others(candidate, *at, rng));
+        heard: &Messages,
+        other: impl Fn(&mut Other, &Vec<u8>) -> Vec<u8>,
+    ) -> Messages {
+        let own = said(&tell(&mut self.member, heard)).pop().unwrap();
+        let others: Vec<_> = self.others.iter_mut().map(|one| other(one, &own)).collect();
+        self.member_said.push(own.clone());
+        for message in std::iter::once(own).chain(others) {
+            self.machine.handle_message(&message, BEFORE);
+            self.all.push(message);
         }
-        for message in &step {
-            self.machine.handle_message(message, BEFORE);
-        }
-        self.all.extend(step);
-        self.passed_on()
-    }
-
-    fn passed_on(&mut self) -> Vec<Vec<u8>> {
-        let outputs = drain_collector(&mut self.machine);
-        let roster = published(&outputs, "/c/roster").into_iter().map(<[u8]>::to_vec);
-        keygen(&outputs).into_iter().chain(roster).collect()
+        said(&drain_collector(&mut self.machine))
     }
 }
 
-/// Plays a ceremony. Everybody deals; what the others would confirm is what
-/// the one member confirms.
+/// Plays a ceremony. Everybody deals; the others confirm what the member does.
 fn play(members: usize, decoder: &Arc<Table>) -> Said {
-    let mut machine = new_collector(members, decoder);
-    let [invitation] = &keygen(&drain_collector(&mut machine))[..] else { panic!("no invitation") };
-    let invitation = invitation.clone();
-    let body: Invitation = Envelope::parse(&invitation).unwrap().peek().unwrap();
-    let binding = keygen::digest(&region_id(), EPOCH, &body);
-    let mut rngs: Vec<_> = (0..members).map(|at| rng(1000 + at as u64)).collect();
-    let candidate = |at: usize| {
-        let answer =
-            Candidate::answer(&region_id(), EPOCH, &body, &meter_id(at), &mut rngs[at]).unwrap();
-        (answer, at)
-    };
-    let others = (1..members).map(candidate).collect();
-    let rngs = rngs.split_off(1);
-    let member = new_member(members);
-    let (member_said, all) = Default::default();
-    let mut ceremony = Ceremony { machine, member, others, rngs, member_said, all };
-
-    let passed = ceremony.step(&[invitation.clone()], |one, at, _| one.part_message(&identity(at)));
-    let [key_parts] = <[Vec<u8>; 1]>::try_from(passed).unwrap();
-    let body: KeyParts = Envelope::parse(&key_parts).unwrap().peek().unwrap();
-    let dealings = ceremony.step(&[key_parts.clone()], |one, at, rng| {
-        one.take_parts(&body, &identity(at), rng).unwrap();
-        one.messages(&identity(at)).remove(0)
+    let (mut ceremony, invitation) = Ceremony::begin(members, decoder);
+    let key_parts =
+        ceremony.step(&invitation, |other, _| other.candidate.part_message(&identity(other.at)));
+    let parts = body(&key_parts);
+    let dealings = ceremony.step(&key_parts, |other, _| other.deal(&parts));
+    let roster = ceremony.step(&dealings, |other, own| {
+        other.confirm(&Envelope::parse(own).unwrap().peek().unwrap())
     });
-    let heard = [&[invitation.clone(), key_parts.clone()], &dealings[..]].concat();
-    let confirmed = confirmed(members, &heard);
-    let rosters = ceremony.step(&dealings, |_, at, _| by_member(at, &binding, &confirmed));
     let Ceremony { member_said: member, all, .. } = ceremony;
-    let [roster] = <[Vec<u8>; 1]>::try_from(rosters).unwrap();
     Said { members, invitation, key_parts, dealings, roster, member, all }
-}
-
-/// What a member confirms that hears all this.
-fn confirmed(members: usize, heard: &[Vec<u8>]) -> Confirmation {
-    let said = keygen(&tell(&mut new_member(members), heard));
-    Envelope::parse(said.last().unwrap()).unwrap().peek().unwrap()
-}
-
-fn by_member(at: usize, binding: &Digest, body: &Confirmation) -> Vec<u8> {
-    let sender = Sender::Meter(meter_id(at));
-    seal(&identity(at), (&region_id(), EPOCH, sender), binding, body)
 }
 
 fn bytes<'a>(messages: impl IntoIterator<Item = &'a Vec<u8>>) -> Throughput {
@@ -147,47 +152,58 @@ fn bytes<'a>(messages: impl IntoIterator<Item = &'a Vec<u8>>) -> Throughput {
 
 impl Said {
     /// A member that has heard so much of what is passed on.
-    fn member(&self, heard: &[&[Vec<u8>]]) -> Meter<ElGamal> {
+    fn member(&self, heard: &[&Messages]) -> Meter<ElGamal> {
         let mut member = new_member(self.members);
-        tell(&mut member, &heard.concat());
+        for messages in heard {
+            tell(&mut member, messages);
+        }
         member
     }
 
+    /// What a member hands out that has dealt and hears the rest.
+    fn join(&self, member: &mut Meter<ElGamal>) -> [Outputs; 2] {
+        [tell(member, &self.dealings), tell(member, &self.roster)]
+    }
+
     fn passed_on(&self) -> impl Iterator<Item = &Vec<u8>> {
-        [&self.invitation, &self.key_parts, &self.roster].into_iter().chain(&self.dealings)
+        [&self.invitation, &self.key_parts, &self.dealings, &self.roster].into_iter().flatten()
     }
 }
 
-fn measure(group: &mut Group<'_>, said: &Said, decoder: &Arc<Table>) {
-    let members = said.members;
-    let invited = std::slice::from_ref(&said.invitation);
-    let key_parts = std::slice::from_ref(&said.key_parts);
-    group.throughput(bytes(&said.member));
-    group.bench_function(format!("deal-{members}"), |b| {
-        b.iter_batched(
-            || said.member(&[invited]),
-            |mut member| (tell(&mut member, key_parts), member),
-            BatchSize::PerIteration,
-        );
+/// Measures runs of machines that were never told this before.
+fn bench<M>(
+    group: &mut Group<'_>,
+    name: String,
+    fresh: impl Fn() -> M,
+    run: impl Fn(&mut M) -> [Outputs; 2],
+) {
+    group.bench_function(name, |b| {
+        let run = |mut machine| (run(&mut machine), machine);
+        b.iter_batched(&fresh, run, BatchSize::PerIteration);
     });
-    group.throughput(bytes(said.passed_on()));
-    group.bench_function(format!("receive-{members}"), |b| {
-        b.iter_batched(
-            || said.member(&[invited, key_parts]),
-            |mut member| (tell(&mut member, &said.dealings), member),
-            BatchSize::PerIteration,
-        );
-    });
-    group.throughput(bytes(&said.all));
-    group.bench_function(format!("collector-{members}"), |b| {
-        b.iter_batched(
-            || new_collector(members, decoder),
-            |mut machine| {
-                said.all.iter().for_each(|message| machine.handle_message(message, BEFORE));
-                (drain_collector(&mut machine), machine)
-            },
-            BatchSize::PerIteration,
-        );
+}
+
+fn measure(group: &mut Group<'_>, played: &Said, decoder: &Arc<Table>) {
+    let Said { members, invitation, key_parts, all, .. } = played;
+    let mut joined = played.member(&[invitation, key_parts]);
+    played.join(&mut joined);
+    assert!(joined.grid().is_some(), "no member");
+
+    group.throughput(bytes(&played.member));
+    let fresh = || played.member(&[invitation]);
+    bench(group, format!("deal-{members}"), fresh, |one| [tell(one, key_parts), Vec::new()]);
+
+    group.throughput(bytes(played.passed_on()));
+    let fresh = || played.member(&[invitation, key_parts]);
+    bench(group, format!("receive-{members}"), fresh, |one| played.join(one));
+
+    group.throughput(bytes(all));
+    let fresh = || new_collector(*members, decoder);
+    bench(group, format!("collector-{members}"), fresh, |machine| {
+        for message in all {
+            machine.handle_message(message, BEFORE);
+        }
+        [drain_collector(machine), Vec::new()]
     });
 }
 
@@ -202,11 +218,12 @@ fn ceremony(criterion: &mut Criterion<CpuTime>) {
     parts::compress(&mut group);
     parts::add(&mut group);
     for members in [10, 50, 200] {
-        let said = play(members, &decoder);
+        let played = play(members, &decoder);
         // Key part, dealing, confirmation.
-        parts::verify_strict_of(&mut group, &format!("dealing-{members}"), said.member[1].len());
+        parts::verify_strict_of(&mut group, &format!("dealing-{members}"), played.member[1].len());
+        parts::interpolation(&mut group, members as u64 + 1);
         group.sample_size(10).sampling_mode(SamplingMode::Flat);
-        measure(&mut group, &said, &decoder);
+        measure(&mut group, &played, &decoder);
     }
     group.finish();
 }
