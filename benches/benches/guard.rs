@@ -2,6 +2,7 @@
 //! that it hands out: through its release guard.
 
 use aggregation::ElGamal;
+use aggregation::elgamal::Retained;
 use benches::cpu_time::CpuTime;
 use benches::machines::{BEFORE, Outputs, contribute, drain, keep, meter, published};
 use benches::region::{Region, WINDOW, reading};
@@ -19,9 +20,21 @@ const MEMBERS: usize = 200;
 /// The member that is asked.
 const HOLDER: usize = 0;
 
-/// What the collector asks about a slot to which `own` is the holder's.
-fn region_request(region: &mut Region, slot: Slot, own: Vec<u8>) -> Vec<u8> {
-    let others = (1..MEMBERS).map(|at| region.hidden(at, slot, reading(at, slot)).0);
+/// What the others of the region contributed, and what it takes to claim it.
+struct Others {
+    messages: Vec<Vec<u8>>,
+    retained: Vec<Retained>,
+}
+
+fn others(region: &mut Region, slot: Slot) -> Others {
+    let one = |at| region.hidden(at, slot, reading(at, slot));
+    let (messages, retained) = (1..MEMBERS).map(one).unzip();
+    Others { messages, retained }
+}
+
+/// What the collector asks about a slot.
+fn region_request(region: &Region, slot: Slot, own: &[u8], others: &Others) -> Vec<u8> {
+    let others = others.messages.iter().map(Vec::as_slice);
     let listed = std::iter::once(own).chain(others).map(ByteBuf::from).collect();
     region.by_collector(&Request::Region(slot, listed))
 }
@@ -59,39 +72,49 @@ fn of_a_region(group: &mut Group<'_>, region: &mut Region) {
         (meter, own)
     };
     let (_, own) = fresh();
-    let length = own.len();
-    let request = region_request(region, slot, own);
+    let others = others(region, slot);
+    let request = region_request(region, slot, &own, &others);
     measure(group, "region-200", (&request, now), || fresh().0);
-    parts::verify_strict(group, length);
+    parts::verify_strict(group, own.len());
 }
 
-/// The disk of a holder that has answered for every slot of the window with
-/// everybody in it.
-fn disk_of_a_window(region: &mut Region) -> (Records, Vec<u8>) {
-    let mut disk = region.member_disk(HOLDER);
+/// A holder that has answered for every slot of the window with everybody in
+/// it.
+struct Played {
+    disk: Records,
+    /// Its own claim.
+    claim: Vec<u8>,
+    /// What the others contributed, by slot.
+    others: Vec<Others>,
+}
+
+fn play(region: &mut Region) -> Played {
+    let disk = region.member_disk(HOLDER);
     let mut holder = meter(HOLDER, MEMBERS, &disk, BEFORE);
-    let mut claimed = Vec::new();
+    let mut played = Played { disk, claim: Vec::new(), others: Vec::new() };
     for slot in region.slots() {
         let now = region.end(slot);
         let (own, outputs) = contribute(&mut holder, HOLDER, slot, now);
-        keep(outputs, &mut disk);
-        let request = region_request(region, slot, own);
-        let outputs = answer(&mut holder, &request, now);
-        claimed = published(&outputs, "/claim").into_iter().map(<[u8]>::to_vec).collect();
-        keep(outputs, &mut disk);
+        keep(outputs, &mut played.disk);
+        let others = others(region, slot);
+        let outputs = answer(&mut holder, &region_request(region, slot, &own, &others), now);
+        played.others.push(others);
+        if let [claim] = published(&outputs, "/claim")[..] {
+            played.claim = claim.to_vec();
+        }
+        keep(outputs, &mut played.disk);
     }
-    (disk, claimed.pop().unwrap())
+    played
 }
 
 fn of_bills(group: &mut Group<'_>, region: &mut Region) {
-    let (disk, own) = disk_of_a_window(region);
-    let mut claims = vec![ByteBuf::from(own)];
-    for at in 1..MEMBERS {
-        let hidden = region.slots().map(|slot| region.hidden(at, slot, reading(at, slot)).1);
-        let retained: Vec<_> = hidden.collect();
-        let retained: Vec<_> = retained.iter().collect();
-        claims.push(ByteBuf::from(region.claim(at, &retained)));
-    }
+    let Played { disk, claim, others } = play(region);
+    let claim_of = |at: usize| {
+        let retained: Vec<_> = others.iter().map(|slot| &slot.retained[at - 1]).collect();
+        region.claim(at, &retained)
+    };
+    let claims = std::iter::once(claim).chain((1..MEMBERS).map(claim_of));
+    let claims = claims.map(ByteBuf::from).collect();
     let request = region.by_collector(&Request::Bill(WINDOW, claims));
     let now = region.end(region.slots().last().unwrap());
     measure(group, "bills-200", (&request, now), || meter(HOLDER, MEMBERS, &disk, now));
