@@ -102,7 +102,8 @@ fn collector() -> Figure {
              of 134 holders",
             "bills/collector-200",
             parts.all(),
-            "all messages in CBOR, read and written again for their one encoding, the transcripts, \
+            "the search of all slots for a member that is not counted, once for each claim; all \
+             messages in CBOR, read and written again for their one encoding, the transcripts, \
              the records, and the results with their JSON views",
         )
     }
