@@ -57,13 +57,19 @@ bench_dir := env("CARGO_TARGET_DIR", justfile_directory() / "target") / "bench"
 bench_cargo := "--manifest-path benches/Cargo.toml --target-dir " + quote(bench_dir) + " --locked"
 
 # Every benchmark, into docs/performance.md: needs a quarter of an hour and an idle machine
-bench: bench-build
+bench: bench-build (bench-run "" "" "docs/performance.md")
+
+# The same in minutes, into a page beside the results: shows that all of it runs, its numbers are worth nothing
+bench-quick: bench-build (bench-run "--quick" "--meters 12 --slot-seconds 2 --slots 20" bench_dir / "performance.md")
+
+[private]
+bench-run criterion whole page:
     rm -rf {{ quote(bench_dir / "criterion") }} {{ quote(bench_dir) }}/*.json
-    CRITERION_HOME={{ quote(bench_dir / "criterion") }} cargo bench {{ bench_cargo }}
+    CRITERION_HOME={{ quote(bench_dir / "criterion") }} cargo bench {{ bench_cargo }} -- {{ criterion }}
     {{ quote(bench_dir / "python/bin/python") }} benches/python/petlib_elgamal.py > {{ quote(bench_dir / "petlib.json") }}
     {{ quote(bench_dir / "python/bin/python") }} benches/python/phe_paillier.py > {{ quote(bench_dir / "phe.json") }}
-    -cargo run --release {{ bench_cargo }} --bin whole -- --out {{ quote(bench_dir / "neighbourhood.json") }}
-    cargo run --release {{ bench_cargo }} --bin report -- {{ quote(bench_dir) }} docs/performance.md
+    -cargo run --release {{ bench_cargo }} --bin whole -- --out {{ quote(bench_dir / "neighbourhood.json") }} {{ whole }}
+    cargo run --release {{ bench_cargo }} --bin report -- {{ quote(bench_dir) }} {{ quote(page) }}
 
 # All that the benchmarks need, built beforehand, so that nothing is measured beside a compiler
 bench-build:

@@ -21,7 +21,7 @@ fn shares_of(group: &mut Group<'_>, sums: u64) {
     let (scheme, of) = (region.roster.scheme(), Participant(0));
     let (secret, mut rng) = (region.secret(0), rng(3));
     let request = scheme.request(&sums_asked, of);
-    let mut answer = || scheme.respond(&secret, of, &request, CONTEXT, &mut rng).unwrap();
+    let mut answer = || scheme.respond(secret, of, &request, CONTEXT, &mut rng).unwrap();
     let bytes = answer().to_bytes();
     group.bench_function(format!("share-{sums}"), |b| b.iter(|| answer().to_bytes()));
     group.bench_function(format!("accept-{sums}"), |b| {
@@ -57,7 +57,7 @@ fn combine_of(group: &mut Group<'_>, holders: usize, table: &Table) {
         .holders()
         .map(|(of, secret)| {
             let request = scheme.request(&sums, of);
-            let response = scheme.respond(&secret, of, &request, CONTEXT, &mut rng).unwrap();
+            let response = scheme.respond(secret, of, &request, CONTEXT, &mut rng).unwrap();
             (of, scheme.accept(of, &request, &response, CONTEXT).unwrap())
         })
         .collect();

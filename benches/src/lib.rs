@@ -1,7 +1,9 @@
-//! What the benchmarks share: a clock, a region by hand, and the parts that
-//! everything else is made of.
+//! What the benchmarks share: a clock, a region by hand, its machines, and
+//! the parts that everything else is made of.
 
 pub mod cpu_time;
+mod keys;
+pub mod machines;
 pub mod parts;
 pub mod region;
 

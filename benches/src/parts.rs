@@ -107,6 +107,12 @@ pub fn combination(group: &mut Group<'_>, points: u64) {
     msm(group, format!("combination-{points}"), &scalars);
 }
 
+/// Points combined with full scalars, as shares are with Lagrange's factors.
+pub fn interpolation(group: &mut Group<'_>, points: u64) {
+    let scalars: Vec<_> = (0..points).map(scalar).collect();
+    msm(group, format!("interpolation-{points}"), &scalars);
+}
+
 /// An Ed25519 signature on this many bytes.
 pub fn sign(group: &mut Group<'_>, length: usize) {
     let (key, message) = (SigningKey::from_bytes(&[1; 32]), noise(length));
@@ -116,6 +122,15 @@ pub fn sign(group: &mut Group<'_>, length: usize) {
 /// A strict check of an Ed25519 signature on this many bytes, the key decoded
 /// before.
 pub fn verify_strict(group: &mut Group<'_>, length: usize) {
+    verify(group, "verify-strict", length);
+}
+
+/// The same for a message that is named.
+pub fn verify_strict_of(group: &mut Group<'_>, what: &str, length: usize) {
+    verify(group, &format!("verify-{what}"), length);
+}
+
+fn verify(group: &mut Group<'_>, name: &str, length: usize) {
     let message = noise(length);
     let signed = |seed| {
         let mut bytes = [0; 32];
@@ -126,7 +141,7 @@ pub fn verify_strict(group: &mut Group<'_>, length: usize) {
     let inputs: Vec<(VerifyingKey, Signature)> =
         (0..INPUTS).map(signed).map(|(public, key)| (public, key.sign(&message))).collect();
     let mut next = inputs.iter().cycle();
-    group.bench_function("verify-strict", |b| {
+    group.bench_function(name, |b| {
         b.iter(|| {
             let (key, signature) = next.next().unwrap();
             key.verify_strict(black_box(&message), signature).unwrap();

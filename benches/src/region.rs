@@ -3,49 +3,80 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
-use aggregation::elgamal::{Aggregate, Secret};
-use aggregation::{Canonical as _, Context, DeviceSecret, ElGamal, Participant, Rng, Scheme as _};
-use protocol::envelope::{Envelope, Message, seal};
+use aggregation::elgamal::{Aggregate, Retained, Secret};
+use aggregation::{
+    Canonical as _, Context, DeviceSecret, ElGamal, Participant, Rng, Scheme as _, Stored as _,
+};
+use protocol::envelope::{Message, seal};
 use protocol::id::{Digest, Epoch, MeterId, RegionId, Sender};
 use protocol::identity::Identity;
-use protocol::keygen::{Candidate, Ceremony, Registrar};
-use protocol::message::{Contribution, Invitation, Invited};
-use protocol::parameters::{Parameters, Threshold};
+use protocol::keygen::Registrar;
+use protocol::message::{Claim, Contribution, Invited, Member, Request, Roster, Share};
+use protocol::parameters::{Parameters, Threshold, ThresholdRule};
 use protocol::reading::Register;
+use protocol::release;
 use protocol::roster::AcceptedRoster;
-use protocol::slot::Slot;
-use protocol::statement::Place;
+use protocol::slot::{Slot, Window};
+use protocol::slots::SlotSet;
 use rand::{Rng as _, SeedableRng as _};
 use serde_bytes::ByteBuf;
 
-const EPOCH: Epoch = Epoch(1);
-const FIRST_SLOT: Slot = Slot(1_944_445);
-const WINDOW_SLOTS: u32 = 96;
+use crate::keys::{self, Keys};
+
+/// The epoch of everything.
+pub const EPOCH: Epoch = Epoch(1);
+
+/// The window that everything is about; the first slot is its first.
+pub const WINDOW: Window = Window(0);
+
+/// Slots of a window: a day.
+pub const WINDOW_SLOTS: u32 = 96;
 
 /// Most that one contribution holds, in Wh.
 pub const MAX_WH: u32 = 65_535;
+
+const FIRST_SLOT: Slot = Slot(1_944_445);
 
 /// The roster of a region, and the keys of its members.
 pub struct Region {
     /// Members, keys and parameters.
     pub roster: AcceptedRoster<ElGamal>,
+    /// The roster as the registrar signed it.
+    pub signed: Vec<u8>,
     identities: Vec<Identity>,
+    secrets: Vec<Secret>,
     device: DeviceSecret,
     rng: Rng,
 }
 
-fn region_id() -> RegionId {
+/// The name of every region.
+pub fn region_id() -> RegionId {
     "north-01".parse().unwrap()
 }
 
-/// A name of 8 bytes.
-fn meter_id(at: usize) -> MeterId {
+/// A member's name of 8 bytes.
+pub fn meter_id(at: usize) -> MeterId {
     format!("meter{at:03}").parse().unwrap()
 }
 
-/// What a member's secret was drawn from.
-fn meter_rng(at: usize) -> Rng {
-    rng(1000 + at as u64)
+/// The identity that a member always has.
+pub fn identity(at: usize) -> Identity {
+    Identity::generate(&mut rng(at as u64))
+}
+
+/// The collector's identity.
+pub fn collector() -> Identity {
+    Identity::from_seed(&[0xc0; 32])
+}
+
+/// The registrar.
+pub fn registrar() -> Registrar {
+    Registrar::new(Identity::from_seed(&[0xee; 32]))
+}
+
+/// So many members, as a registrar invites them.
+pub fn invited(members: usize) -> Vec<Invited> {
+    (0..members).map(|at| Invited { meter: meter_id(at), key: identity(at).key() }).collect()
 }
 
 /// A generator that always draws the same.
@@ -53,12 +84,14 @@ pub fn rng(seed: u64) -> Rng {
     Rng::seed_from_u64(seed)
 }
 
-fn parameters() -> Parameters {
+/// What holds under a rule for so many members.
+pub fn parameters(rule: ThresholdRule, members: usize) -> Parameters {
+    let min_contributors = if members > 10 { 10 } else { 5 };
     Parameters {
         scheme: ElGamal::NAME.to_owned(),
-        threshold: Threshold::All,
-        min_contributors: 10,
-        max_corrupted: 0,
+        threshold: rule.threshold(members),
+        min_contributors,
+        max_corrupted: rule.max_corrupted(members, min_contributors),
         min_slots: 10,
         slot_seconds: NonZeroU32::new(900).unwrap(),
         window_slots: NonZeroU32::new(WINDOW_SLOTS).unwrap(),
@@ -69,71 +102,124 @@ fn parameters() -> Parameters {
     }
 }
 
+/// What a member contributes to a slot in Wh: a day's sum is less than 2^20.
+pub fn reading(at: usize, slot: Slot) -> u64 {
+    (137 * at as u64 + 31 * slot.0) % 5000
+}
+
 impl Region {
-    /// A region of this many members, one register, after an honest ceremony.
+    /// A region of this many members that all have to help.
     pub fn of(members: usize) -> Self {
-        let identities: Vec<_> =
-            (0..members).map(|at| Identity::generate(&mut rng(at as u64))).collect();
-        let registrar = Registrar::new(Identity::from_seed(&[0xee; 32]));
-        let invited = identities.iter().enumerate();
-        let invitation = Invitation {
-            previous: Digest::NONE,
-            attempt: 0,
-            collector: Identity::from_seed(&[0xc0; 32]).key(),
-            parameters: parameters(),
-            members: invited
-                .map(|(at, identity)| Invited { meter: meter_id(at), key: identity.key() })
-                .collect(),
-        };
-        let mut ceremony =
-            Ceremony::<ElGamal>::open(&registrar, &region_id(), EPOCH, invitation.clone());
-        for (at, identity) in identities.iter().enumerate() {
-            let (meter, mut rng) = (meter_id(at), meter_rng(at));
-            let candidate =
-                Candidate::<ElGamal>::answer(&region_id(), EPOCH, &invitation, &meter, &mut rng);
-            let message = candidate.unwrap().part_message(identity);
-            ceremony.take(&Envelope::parse(&message).unwrap(), &message).unwrap();
-        }
-        let end = FIRST_SLOT.plus(WINDOW_SLOTS.into());
-        let roster = ceremony.roster(FIRST_SLOT, end).unwrap().unwrap();
-        let signed = registrar.sign(&region_id(), EPOCH, &roster);
-        let roster = AcceptedRoster::open(&signed, &region_id(), &registrar.key()).unwrap();
-        Self { roster, identities, device: DeviceSecret::new([9; 32]), rng: rng(5) }
+        let parameters = parameters(ThresholdRule::All, members);
+        let keys = keys::parts(&region_id(), EPOCH, members);
+        Self::with(keys, parameters)
     }
 
-    /// The slot that everything is about.
+    /// A region of this many members of which two thirds have to help.
+    pub fn dealt(members: usize) -> Self {
+        let parameters = parameters(ThresholdRule::TwoThirds, members);
+        let Threshold::Of(threshold) = parameters.threshold else { panic!("{parameters:?}") };
+        Self::with(keys::dealt(threshold, members), parameters)
+    }
+
+    fn with(keys: Keys, parameters: Parameters) -> Self {
+        let Keys { secrets, group_key, parts } = keys;
+        let members = (0..).zip(parts).map(|(at, part)| Member {
+            meter: meter_id(at),
+            key: identity(at).key(),
+            part: ByteBuf::from(part),
+        });
+        let body = Roster {
+            previous: Digest::NONE,
+            attempt: 0,
+            invitation: Digest::NONE,
+            dealings: Digest::NONE,
+            collector: collector().key(),
+            first_slot: FIRST_SLOT,
+            end_slot: FIRST_SLOT.plus(WINDOW_SLOTS.into()),
+            parameters,
+            group_key: ByteBuf::from(group_key),
+            members: members.collect(),
+        };
+        let registrar = registrar();
+        let signed = registrar.sign(&region_id(), EPOCH, &body);
+        let roster = AcceptedRoster::open(&signed, &region_id(), &registrar.key()).unwrap();
+        let identities = (0..secrets.len()).map(identity).collect();
+        let device = DeviceSecret::new([9; 32]);
+        Self { roster, signed, identities, secrets, device, rng: rng(5) }
+    }
+
+    /// The first slot.
     pub fn slot(&self) -> Slot {
         FIRST_SLOT
     }
 
-    /// A member's message of one reading: encrypted, proved, signed, encoded.
+    /// All slots of the window.
+    pub fn slots(&self) -> impl Iterator<Item = Slot> + use<> {
+        (0..u64::from(WINDOW_SLOTS)).map(|at| FIRST_SLOT.plus(at))
+    }
+
+    /// A member's message of one reading in the first slot: encrypted, proved,
+    /// signed, encoded.
     pub fn contribution(&mut self, at: usize, wh: u64) -> Vec<u8> {
-        let meter = meter_id(at);
-        let statement = self.roster.place().contribution(&meter, FIRST_SLOT, Register::Import);
-        let scheme = self.roster.scheme();
-        let (hidden, _) = scheme.contribute(&self.device, wh, Context(&statement), &mut self.rng);
-        let hidden = ByteBuf::from(hidden.to_bytes());
-        let registers = BTreeMap::from([(Register::Import, hidden)]);
-        self.sealed(at, meter, &Contribution { slot: FIRST_SLOT, registers })
+        self.hidden(at, FIRST_SLOT, wh).0
     }
 
-    fn sealed<M: Message>(&self, at: usize, meter: MeterId, body: &M) -> Vec<u8> {
-        let place = (self.roster.region(), self.roster.epoch(), Sender::Meter(meter));
-        seal(&self.identities[at], place, self.roster.digest(), body)
+    /// A member's message of one reading, and what it takes to claim it.
+    pub fn hidden(&mut self, at: usize, slot: Slot, wh: u64) -> (Vec<u8>, Retained) {
+        let statement = self.roster.place().contribution(&meter_id(at), slot, Register::Import);
+        let Self { roster, device, rng, .. } = self;
+        let (hidden, retained) = roster.scheme().contribute(device, wh, Context(&statement), rng);
+        let body = Contribution { slot, registers: registers(&hidden) };
+        (self.by_member(at, &body), retained)
     }
 
-    /// One reading of every member.
+    /// A member's claim to the sum of the whole window.
+    pub fn claim(&mut self, at: usize, retained: &[&Retained]) -> Vec<u8> {
+        let slots: SlotSet = (0..WINDOW_SLOTS).collect();
+        let place = self.roster.place();
+        let statement = place.claim(&meter_id(at), WINDOW, &slots, Register::Import);
+        let context = Context(&statement);
+        let sum = self.roster.scheme().claim(retained, context, &mut self.rng).unwrap();
+        self.by_member(at, &Claim { window: WINDOW, slots, registers: registers(&sum) })
+    }
+
+    /// What a member signs.
+    pub fn by_member<M: Message>(&self, at: usize, body: &M) -> Vec<u8> {
+        self.signed_by(&self.identities[at], Sender::Meter(meter_id(at)), body)
+    }
+
+    /// What the collector signs.
+    pub fn by_collector<M: Message>(&self, body: &M) -> Vec<u8> {
+        self.signed_by(&collector(), Sender::Collector, body)
+    }
+
+    fn signed_by<M: Message>(&self, identity: &Identity, sender: Sender, body: &M) -> Vec<u8> {
+        let place = (self.roster.region(), self.roster.epoch(), sender);
+        seal(identity, place, self.roster.digest(), body)
+    }
+
+    /// One reading of every member in the first slot.
     pub fn contributions(&mut self) -> Vec<Vec<u8>> {
         let members = 0..self.identities.len();
         members.map(|at| self.contribution(at, 137 * at as u64)).collect()
     }
 
-    /// The secret of a member's key part, drawn again.
-    pub fn secret(&self, at: usize) -> Secret {
-        let binding = self.roster.body().invitation;
-        let place = Place { binding, ..self.roster.place().clone() };
-        let statement = place.key_part(&meter_id(at));
-        ElGamal::key_part(Context(&statement), &mut meter_rng(at)).0
+    /// A member's share of what a request asks for.
+    pub fn share(&mut self, at: usize, request: &Request, sums: &[Aggregate]) -> Vec<u8> {
+        let (digest, of) = (release::digest(request), participant(at));
+        let statement = self.roster.place().share(&meter_id(at), &digest);
+        let scheme = self.roster.scheme();
+        let asked = scheme.request(sums, of);
+        let (secret, context) = (&self.secrets[at], Context(&statement));
+        let response = scheme.respond(secret, of, &asked, context, &mut self.rng).unwrap();
+        let response = ByteBuf::from(response.to_bytes());
+        self.by_member(at, &Share { request: digest, response })
+    }
+
+    /// A member's secret.
+    pub fn secret(&self, at: usize) -> &Secret {
+        &self.secrets[at]
     }
 
     /// Sums of one reading each, of these values.
@@ -149,10 +235,23 @@ impl Region {
     }
 
     /// All participants with their secrets.
-    pub fn holders(&self) -> impl Iterator<Item = (Participant, Secret)> {
+    pub fn holders(&self) -> impl Iterator<Item = (Participant, &Secret)> {
         let of = self.roster.participants().map(|(of, _)| of);
-        of.zip((0..).map(|at| self.secret(at)))
+        of.zip(&self.secrets)
     }
+
+    /// A member's secret, as its disk holds it.
+    pub fn stored_secret(&self, at: usize) -> Vec<u8> {
+        self.secrets[at].to_stored().to_vec()
+    }
+}
+
+fn participant(at: usize) -> Participant {
+    Participant(u16::try_from(at).unwrap())
+}
+
+fn registers(hidden: &aggregation::elgamal::Contribution) -> BTreeMap<Register, ByteBuf> {
+    BTreeMap::from([(Register::Import, ByteBuf::from(hidden.to_bytes()))])
 }
 
 /// Bytes of nothing in particular.

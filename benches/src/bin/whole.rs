@@ -1,7 +1,7 @@
 //! Runs a whole neighbourhood and writes what it took: latencies as its own
 //! output has them, processor time and memory of every party from outside.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
@@ -12,6 +12,9 @@ use clap::Parser;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System, UpdateKind};
+
+/// Slots of a billing window of every neighbourhood.
+const WINDOW_SLOTS: u64 = 10;
 
 /// Runs a whole neighbourhood and writes what it took.
 #[derive(Parser)]
@@ -50,6 +53,7 @@ enum Line {
 #[derive(Deserialize)]
 struct Opened {
     subject: Value,
+    first_slot: u64,
     sum_wh: u64,
     expected_wh: Option<u64>,
     contributors: Vec<String>,
@@ -60,28 +64,41 @@ struct Opened {
 #[derive(Default)]
 struct Results {
     right: u64,
-    full: u64,
+    /// First slots of the results that everybody is in.
+    full: BTreeSet<u64>,
     latencies: Vec<u64>,
 }
 
 impl Results {
     fn take(&mut self, opened: &Opened, everybody: u64) {
         self.right += u64::from(opened.expected_wh == Some(opened.sum_wh));
-        self.full += u64::from(opened.contributors.len() as u64 == everybody);
+        if opened.contributors.len() as u64 == everybody {
+            self.full.insert(opened.first_slot);
+        }
         self.latencies.push(opened.latency_ms);
+    }
+
+    /// How many of so many slots make a window in which everybody is counted
+    /// in every slot: the bills of others stay closed.
+    fn whole_windows(&self, slots: u64) -> u64 {
+        let first = self.full.first().copied().unwrap_or_default();
+        let starts = (0..slots / WINDOW_SLOTS).map(|window| first + window * WINDOW_SLOTS);
+        let is_whole = |start: &u64| (*start..start + WINDOW_SLOTS).all(|s| self.full.contains(&s));
+        starts.filter(is_whole).count() as u64
     }
 
     fn count(&self) -> u64 {
         self.latencies.len() as u64
     }
 
-    fn summary(&mut self, slot_ms: u64) -> Value {
+    fn summary(&mut self, expected: u64, slot_ms: u64) -> Value {
         self.latencies.sort_unstable();
         let late = self.latencies.iter().filter(|latency| **latency >= slot_ms).count();
         json!({
+            "expected": expected,
             "results": self.count(),
             "right": self.right,
-            "of_everybody": self.full,
+            "of_everybody": self.full.len(),
             "after_the_next_slot": late,
             "p50_ms": percentile(&self.latencies, 50),
             "p99_ms": percentile(&self.latencies, 99),
@@ -197,14 +214,15 @@ fn main() -> anyhow::Result<()> {
     }
     let status = child.wait()?;
     let slot_ms = 1000 * args.slot_seconds;
+    let expected_bills = args.meters * regions.whole_windows(args.slots);
     let whole = json!({
         "command": format!("cargo {}", words.join(" ")),
         "meters": args.meters,
         "slots": args.slots,
         "slot_seconds": args.slot_seconds,
         "success": status.success(),
-        "regions": regions.summary(slot_ms),
-        "bills": bills.summary(slot_ms),
+        "regions": regions.summary(args.slots, slot_ms),
+        "bills": bills.summary(expected_bills, slot_ms),
         "ending": ending,
         "collector": parties.summary("collector"),
         "agent": parties.summary("agent"),

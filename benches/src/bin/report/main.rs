@@ -1,9 +1,12 @@
 //! Assembles `docs/performance.md` from what one run of `just bench` measured.
 
+mod ceremonies;
 mod figures;
 mod machine;
+mod others;
+mod rivals;
+mod whole;
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +14,7 @@ use anyhow::Context as _;
 use clap::Parser;
 use serde_json::Value;
 
-use figures::{FIGURES, Figure, OTHERS, Part, Rival};
+use figures::{Figure, Part, figures};
 
 /// Assembles the page on performance from the results of one run.
 #[derive(Parser)]
@@ -32,8 +35,14 @@ impl Results {
         json(&path)?.pointer("/median/point_estimate")?.as_f64()
     }
 
+    /// How many bytes a benchmark's group says that an iteration is about.
+    fn bytes(&self, id: &str) -> Option<f64> {
+        let path = self.0.join("criterion").join(id).join("new/benchmark.json");
+        json(&path)?.pointer("/throughput/Bytes")?.as_f64()
+    }
+
     fn sum(&self, parts: &[Part]) -> Option<f64> {
-        parts.iter().map(|part| Some(part.count * self.median(part.id)?)).sum()
+        parts.iter().map(|part| Some(part.count * self.median(&part.id)?)).sum()
     }
 
     fn other(&self, name: &str) -> Option<Value> {
@@ -73,7 +82,7 @@ fn verdict(met: bool, reason: &str) -> String {
 }
 
 fn row(figure: &Figure, results: &Results) -> String {
-    let (whole, parts) = (results.median(figure.id), results.sum(figure.parts));
+    let (whole, parts) = (results.median(&figure.id), results.sum(&figure.parts));
     let (Some(whole), Some(parts)) = (whole, parts) else {
         return format!("| {} | not measured | | | |\n", figure.title);
     };
@@ -93,6 +102,10 @@ fn row(figure: &Figure, results: &Results) -> String {
             thousands(least)
         ));
     }
+    if let Some(most) = figure.time_max_ms {
+        let verdict = verdict(each <= 1e6 * most, &reason);
+        targets.push(format!("at most {}: {verdict}", time(1e6 * most)));
+    }
     let (each, parts) = (time(each), time(parts / figure.per));
     format!("| {} | {each} | {parts} | {ratio:.2} | {} |\n", figure.title, targets.join("; "))
 }
@@ -101,8 +114,8 @@ fn details(figure: &Figure, results: &Results) -> String {
     let part = |part: &Part| {
         let count = part.count / figure.per;
         let count =
-            if count.fract() == 0.0 { format!("{count}") } else { format!("1/{}", 1.0 / count) };
-        format!("{count} × {} ({})", part.title, maybe(results.median(part.id)))
+            if count.fract() == 0.0 { thousands(count) } else { format!("1/{}", 1.0 / count) };
+        format!("{count} × {} ({})", part.title, maybe(results.median(&part.id)))
     };
     let parts: Vec<_> = figure.parts.iter().map(part).collect();
     format!("- **{}**: {}. Beyond these: {}.\n", figure.title, parts.join(", "), figure.rest)
@@ -113,99 +126,10 @@ fn ours(results: &Results) -> String {
     page += "Command: `cargo bench` in `benches/`. A figure and its parts come from the same\n\
              process. The parts are the calls into the libraries below, each measured alone.\n\n";
     page += "| what | time | its parts | ratio | target |\n|---|---|---|---|---|\n";
-    page.extend(FIGURES.iter().map(|figure| row(figure, results)));
+    let figures = figures();
+    page.extend(figures.iter().map(|figure| row(figure, results)));
     page += "\nThe parts:\n\n";
-    page.extend(FIGURES.iter().map(|figure| details(figure, results)));
-    page
-}
-
-fn others(results: &Results) -> String {
-    let mut page = "\n## The same work by others\n\n".to_owned();
-    page += "Commands: `cargo bench --bench others` in `benches/`, and\n\
-             `python3 benches/python/petlib_elgamal.py`, `python3 benches/python/phe_paillier.py`.\n\
-             The same clock in the same run. What a row lacks of ours stands beside it: the\n\
-             guarantees differ, and with them the price.\n\n";
-    page += "| library | one reading, its sender | one reading, its receiver | help with a sum | what it is |\n";
-    page += "|---|---|---|---|---|\n";
-    page.extend(OTHERS.iter().map(|rival| rival_row(rival, results)));
-    page
-}
-
-fn rival_row(rival: &Rival, results: &Results) -> String {
-    let python = rival.file.and_then(|file| results.other(file));
-    if let Some(reason) = python.as_ref().and_then(|python| python.get("skipped")) {
-        let reason = reason.as_str().unwrap_or_default().replace(['\n', '|'], " ");
-        return format!("| {} | skipped: {reason} | | | {} |\n", rival.library, rival.what);
-    }
-    let measured = |(id, per): (&str, f64)| match &python {
-        Some(python) => python.get("nanoseconds")?.get(id)?.as_f64(),
-        None => results.median(id).map(|ns| ns / per),
-    };
-    let name = python.as_ref().and_then(|python| python.get("library")?.as_str());
-    let [sender, receiver, help] = rival.ids.map(|id| maybe(measured(id)));
-    let name = name.unwrap_or(rival.library);
-    format!("| {name} | {sender} | {receiver} | {help} | {} |\n", rival.what)
-}
-
-/// A line for each fact of a run of the whole neighbourhood.
-fn whole(results: &Results) -> String {
-    let mut page = "\n## The whole process\n\n".to_owned();
-    let Some(run) = results.other("neighbourhood.json") else {
-        return page + "Not measured.\n";
-    };
-    let number = |path: &str| run.pointer(path).and_then(Value::as_f64).unwrap_or(f64::NAN);
-    let text = |path: &str| run.pointer(path).and_then(Value::as_str).unwrap_or("unknown");
-    let _ = writeln!(page, "Command: `{}`, watched by `whole` in `benches/`.\n", text("/command"));
-    page += "| sums | results | right | after the end of the next slot | p50 | p99 | longest |\n";
-    page += "|---|---|---|---|---|---|---|\n";
-    let mut all_good = true;
-    let slots = number("/slots");
-    let bills = number("/meters") * (slots / 10.0).floor();
-    for (sums, key, expected) in [("regions", "regions", slots), ("bills", "bills", bills)] {
-        let of = |fact: &str| number(&format!("/{key}/{fact}"));
-        let (right, late) = (of("right"), of("after_the_next_slot"));
-        all_good &= right >= expected && right >= of("results") && late == 0.0;
-        let _ = writeln!(
-            page,
-            "| {sums} | {} of {expected} | {right} | {late} | {} | {} | {} |",
-            of("results"),
-            time(1e6 * of("p50_ms")),
-            time(1e6 * of("p99_ms")),
-            time(1e6 * of("max_ms")),
-        );
-    }
-    let reason = "see the table";
-    let _ = writeln!(
-        page,
-        "\nTimes are from the end of a sum's last slot to its result at another subscriber;\n\
-         members that are on time are not waited for any longer. Every result right and\n\
-         before the next slot ends: {}. Sums of every meter: {} of {}. Refusals: {}.\n",
-        verdict(all_good, reason),
-        number("/regions/of_everybody"),
-        number("/regions/results"),
-        number("/ending/refused"),
-    );
-    page += "| process | count | processor time | of one core | memory, most seen |\n|---|---|---|---|---|\n";
-    let seconds = number("/ending/seconds");
-    for (process, key) in [("collector, with broker and table", "collector"), ("agent", "agent")] {
-        let of = |fact: &str| number(&format!("/{key}/{fact}"));
-        let _ = writeln!(
-            page,
-            "| {process} | {} | {} (most: {}) | {:.2} % | {:.1} MiB (most: {:.1} MiB) |",
-            of("processes"),
-            time(1e6 * of("cpu_ms_mean")),
-            time(1e6 * of("cpu_ms_max")),
-            of("cpu_ms_mean") / seconds / 10.0,
-            of("memory_bytes_mean") / f64::from(1 << 20),
-            of("memory_bytes_max") / f64::from(1 << 20),
-        );
-    }
-    let load = number("/load_1m_after");
-    let _ = writeln!(
-        page,
-        "\nThe run took {seconds:.0} s with the ceremony. Agents, collector and observer share the\n\
-         machine's cores, whose load over the last minute was {load:.2}.",
-    );
+    page.extend(figures.iter().map(|figure| details(figure, results)));
     page
 }
 
@@ -217,7 +141,8 @@ fn main() -> anyhow::Result<()> {
         .to_owned();
     page += &machine::description()?;
     page += &ours(&results);
-    page += &others(&results);
-    page += &whole(&results);
+    page += &ceremonies::section(&results);
+    page += &others::section(&results);
+    page += &whole::section(&results);
     fs::write(&args.page, page).context("the page")
 }
