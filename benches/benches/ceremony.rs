@@ -217,6 +217,7 @@ fn ceremony(criterion: &mut Criterion<CpuTime>) {
     parts::fixed_base(&mut group);
     parts::compress(&mut group);
     parts::add(&mut group);
+    parts::table(&mut group);
     for members in [10, 50, 200] {
         let played = play(members, &decoder);
         // Key part, dealing, confirmation.

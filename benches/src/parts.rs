@@ -49,6 +49,11 @@ pub fn key_table(group: &mut Group<'_>) {
     part(group, "key-table", scalar, |r| r * &*table);
 }
 
+/// The table of a key.
+pub fn table(group: &mut Group<'_>) {
+    part(group, "table", point, |key| Box::new(RistrettoBasepointTable::create(key)));
+}
+
 /// xP, in constant time.
 pub fn variable_base(group: &mut Group<'_>) {
     part(group, "variable-base", |seed| (scalar(seed), point(seed)), |(x, point)| point * x);

@@ -86,7 +86,7 @@ impl Ceremony {
 
     /// The sum of all dealings, and its value at the place of every member:
     /// factors of 1, 2, 3, ... by doubling and adding; then the check that the
-    /// roster's keys are such values.
+    /// roster's keys are such values. Both make a group with its table.
     fn group(self, parts: Parts) -> Parts {
         let Self { members, threshold } = self;
         let bits = |place: usize| (place.ilog2() + place.count_ones()) as usize;
@@ -97,6 +97,7 @@ impl Ceremony {
             .with(keys, "encoding of a point", "compress")
             .with(keys, "decoding of a point", "decompress")
             .with(1, format!("multiplication of {keys} points"), &format!("interpolation-{keys}"))
+            .with(2, "table of Y", "table")
     }
 }
 
