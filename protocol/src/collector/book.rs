@@ -46,6 +46,8 @@ pub(super) struct Book<S: Scheme> {
     next_slot: Slot,
     /// The window whose bills are asked for next.
     next_window: Window,
+    /// A window in which everybody was counted in every slot.
+    whole: Option<Window>,
     /// No round closes before that: after a start, members have a grace to
     /// say what they could not say before.
     patience: Timestamp,
@@ -68,6 +70,7 @@ impl<S: Scheme> Book<S> {
             next_slot: roster.body().first_slot,
             erased: roster.body().first_slot,
             next_window: Window(0),
+            whole: None,
             roster,
             signed_roster,
             rounds,

@@ -99,10 +99,24 @@ impl<S: Scheme> Book<S> {
         }
     }
 
+    /// Why the bills of a window stay closed whose last slot is closed. Who was
+    /// counted in it does not change any more: it is looked up once, and not
+    /// with each claim.
+    pub(super) fn reason_to_stay_closed(&mut self, window: Window) -> Option<String> {
+        if self.whole == Some(window) {
+            return None;
+        }
+        let reason = self.left_out(window);
+        if reason.is_none() {
+            self.whole = Some(window);
+        }
+        reason
+    }
+
     /// Why the bills of a window stay closed once its slots are: without
     /// listings, a sum that leaves somebody out may be subtracted from one
     /// that does not.
-    pub(super) fn left_out(&self, window: Window) -> Option<String> {
+    fn left_out(&self, window: Window) -> Option<String> {
         let (mut members, mut slots, mut example) = (BTreeSet::new(), BTreeSet::new(), None);
         for slot in self.slots_of(window) {
             let round = self.rounds.get(&Target::Region(slot));

@@ -96,7 +96,11 @@ impl<S: Scheme> Book<S> {
         while self.roster.grid().last_slot(self.next_window) < self.next_slot {
             let (window, target) = (self.next_window, Target::Bill(self.next_window));
             let overdue = self.deadline(target) <= now;
-            let closed = if overdue { Some(NOT_ASKED.to_owned()) } else { self.left_out(window) };
+            let closed = if overdue {
+                Some(NOT_ASKED.to_owned())
+            } else {
+                self.reason_to_stay_closed(window)
+            };
             if closed.is_none() && !self.has_all(target) && self.claims_close(window) > now {
                 break;
             }
