@@ -370,7 +370,6 @@ impl<S: Scheme> Collector<S> {
         };
         self.core.persist(Change::Write(Key::roster(epoch), bytes.clone().into()));
         self.core.persist(Change::Erase(Key::ceremony()));
-        self.core.persist(Change::Erase(Key::standing()));
         let first_slot = roster.body().first_slot;
         self.core.event(Event::Opened { epoch, first_slot });
         self.end_before(first_slot);
