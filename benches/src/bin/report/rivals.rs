@@ -20,8 +20,8 @@ pub(crate) const OTHERS: &[Rival] = &[
             ("verification/batch-200", 200.0),
             ("share/share-1", 1.0),
         ],
-        what: "ElGamal over ristretto255, every holder needed; proof of knowledge, signature, \
-               encoding; no proof of range",
+        what: "ElGamal over ristretto255, a threshold of holders needed; proof of knowledge, \
+               signature, encoding; no proof of range",
     },
     Rival {
         library: "elastic-elgamal 0.4.0-beta.1",
