@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails says so")]
 
 mod common;
+#[macro_use]
+#[path = "common/each_scheme.rs"]
+mod each_scheme;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -12,17 +15,6 @@ use aggregation::{
     Plain, Range, ResponseError, Scheme, Stored, Table,
 };
 use common::{Ceremony, KEYS, Members, ROUND, WIDE, for_any};
-
-macro_rules! laws {
-    ($($law:ident)*) => {
-        mod elgamal {
-            $(#[test] fn $law() { super::$law::<super::ElGamal>(&super::Table::new(12)); })*
-        }
-        mod plain {
-            $(#[test] fn $law() { super::$law::<super::Plain>(&()); })*
-        }
-    };
-}
 
 laws! {
     any_plaintexts_come_back_as_their_sum

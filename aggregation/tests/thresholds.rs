@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails says so")]
 
 mod common;
+#[macro_use]
+#[path = "common/each_scheme.rs"]
+mod each_scheme;
 
 use aggregation::plain::bend_share;
 use aggregation::{
@@ -10,17 +13,6 @@ use aggregation::{
 };
 use common::{Ceremony, DEALING, Members, ROUND, WIDE, for_any};
 use proptest::sample::subsequence;
-
-macro_rules! laws {
-    ($($law:ident)*) => {
-        mod elgamal {
-            $(#[test] fn $law() { super::$law::<super::ElGamal>(&super::Table::new(12)); })*
-        }
-        mod plain {
-            $(#[test] fn $law() { super::$law::<super::Plain>(&()); })*
-        }
-    };
-}
 
 laws! {
     any_quorum_opens_a_sum

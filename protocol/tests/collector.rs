@@ -13,16 +13,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aggregation::{ElGamal, Plain};
-use common::region::{IMPORT, MEMBERS, Region};
-use common::{Kit, meter_id, meter_identity, published, region_id};
+use common::region::{ALL, IMPORT, MEMBERS, Region};
+use common::{Kit, meter_id, meter_identity, meter_ids, published, region_id};
 use protocol::envelope::seal;
-use protocol::id::{Digest, MeterId, Sender};
+use protocol::id::{Digest, Sender};
 use protocol::message::{Contribution, Phase, Subject, Target};
 use protocol::output::Event;
 use protocol::slot::Slot;
-
-/// What all five contribute together when meter i contributes 2^i.
-const ALL: u64 = 0b1_1111;
 
 type Street = Region<Plain>;
 
@@ -46,10 +43,6 @@ fn rejected(events: &[Event]) -> &'static str {
     name
 }
 
-fn meters(range: std::ops::Range<usize>) -> Vec<MeterId> {
-    range.map(meter_id).collect()
-}
-
 #[test]
 fn a_sum_shows_that_every_meter_is_in_it_once() {
     let mut street = Region::<ElGamal>::open(MEMBERS);
@@ -57,7 +50,7 @@ fn a_sum_shows_that_every_meter_is_in_it_once() {
     let [result] = &street.results()[..] else { panic!("no one result") };
     assert_eq!((result.sum_wh, result.first_slot, result.register), (ALL, slot, IMPORT));
     assert_eq!(result.subject, Subject::Region(region_id()));
-    assert_eq!((result.contributors.clone(), result.uncounted.len()), (meters(0..MEMBERS), 0));
+    assert_eq!((result.contributors.clone(), result.uncounted.len()), (meter_ids(0..MEMBERS), 0));
     let phases: Vec<_> = street.statuses().into_iter().map(|status| status.phase).collect();
     assert_eq!(phases, [Phase::Requesting, Phase::Combined]);
 }
@@ -120,7 +113,7 @@ fn a_late_contribution_is_receipted_as_late_and_not_counted() {
     // The late meter still helps to open the sum that it is not in.
     street.run_until(street.now + Duration::from_mins(1));
     let [result] = &street.results()[..] else { panic!("no one result") };
-    assert_eq!((result.sum_wh, &result.uncounted), (ALL - 16, &meters(4..5)));
+    assert_eq!((result.sum_wh, &result.uncounted), (ALL - 16, &meter_ids(4..5)));
 }
 
 #[test]
@@ -224,7 +217,7 @@ fn too_few_contributions_are_never_asked_about() {
     assert!(published(&street.outputs, "/c/request").is_empty());
     assert_eq!(street.abandoned(), "3 contributors of at least 4");
     let status = street.statuses().pop().unwrap();
-    assert_eq!((status.counted, status.uncounted), (meters(0..3), meters(3..5)));
+    assert_eq!((status.counted, status.uncounted), (meter_ids(0..3), meter_ids(3..5)));
 }
 
 #[test]
@@ -316,7 +309,7 @@ fn a_result_names_the_holders_that_opened_it() {
     let results = street.results();
     assert_eq!(results.len(), 4 + MEMBERS);
     for result in results {
-        assert_eq!(result.helpers, meters(0..MEMBERS));
+        assert_eq!(result.helpers, meter_ids(0..MEMBERS));
         assert!(result.unanswered.is_empty() && result.culprits.is_empty());
     }
 }

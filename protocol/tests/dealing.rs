@@ -17,6 +17,8 @@ use std::time::Duration;
 use Way::{Down, Up};
 use aggregation::plain::bend_share;
 use aggregation::{Canonical, ElGamal, Participant, Plain, Scheme};
+use common::founding::EPOCH;
+use common::region::{ALL, MEMBERS};
 use common::relay::{Bend, Relay, Said, Way, honest};
 use common::{Kit, PATIENCE, START, dealt, meter_id};
 use protocol::envelope::Rejection;
@@ -31,12 +33,6 @@ use protocol::record::{Key, Sort};
 use protocol::roster::RosterError;
 use rand::RngExt as _;
 use serde_bytes::ByteBuf;
-
-const MEMBERS: usize = 5;
-const EPOCH: Epoch = Epoch(1);
-
-/// What all five contribute together when meter i contributes 2^i.
-const ALL: u64 = 0b1_1111;
 
 /// Long enough for every retry, and no step's patience.
 const MEANWHILE: Duration = Duration::from_mins(5);

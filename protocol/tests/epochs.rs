@@ -15,7 +15,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use aggregation::{ElGamal, Plain};
-use common::region::{HOLDER, MEMBERS, Region, bill_request, messages, region_request};
+use common::region::{ALL, HOLDER, MEMBERS, Region, bill_request, messages, region_request};
 use common::relay::{Relay, Said, Way, honest};
 use common::{
     Kit, PATIENCE, START, collector_identity, collector_terms, dealt, drain, events, invited,
@@ -32,9 +32,6 @@ use protocol::reading::Register;
 use protocol::record::{Key, Records, Sort};
 use protocol::roster::{AcceptedRoster, RosterError};
 use protocol::slot::{Slot, Window};
-
-/// What all five contribute together when meter i contributes 2^i.
-const ALL: u64 = 0b1_1111;
 
 const FIRST: Epoch = Epoch(1);
 const SECOND: Epoch = Epoch(2);

@@ -22,11 +22,11 @@ use annotated::{annotate, bytes_of};
 use common::founding::{EPOCH, first_slot, invitation};
 use common::region::{IMPORT, messages, region_request};
 use common::{
-    both_registers, collector_identity, meter_id, meter_identity, parameters, region_id, registrar,
-    rng,
+    both_registers, collector_identity, meter_id, meter_identity, meter_ids, parameters, region_id,
+    registrar, rng,
 };
 use protocol::envelope::{Envelope, Message, seal};
-use protocol::id::{Digest, Epoch, MeterId, Sender};
+use protocol::id::{Digest, Epoch, Sender};
 use protocol::identity::Identity;
 use protocol::keygen;
 use protocol::message::{
@@ -137,10 +137,6 @@ fn check<M: Message + Debug + PartialEq>(
     let envelope = Envelope::parse(&bytes_of(&text)).unwrap();
     assert_eq!(envelope.header().kind, M::KIND);
     assert_eq!(&envelope.open::<M>(&signer.key(), binding).unwrap(), body);
-}
-
-fn meters(range: std::ops::Range<usize>) -> Vec<MeterId> {
-    range.map(meter_id).collect()
 }
 
 fn registrar_identity() -> Identity {
@@ -380,12 +376,12 @@ fn a_result_is_written_as_before() {
         first_slot: first_slot(),
         slots: 1,
         sum_wh: 1_251,
-        contributors: meters(0..3),
-        uncounted: meters(3..4),
+        contributors: meter_ids(0..3),
+        uncounted: meter_ids(3..4),
         uncounted_slots: vec![],
-        helpers: meters(0..2),
-        unanswered: meters(2..3),
-        culprits: meters(3..4),
+        helpers: meter_ids(0..2),
+        unanswered: meter_ids(2..3),
+        culprits: meter_ids(3..4),
     };
     let message = street.by_collector(&body);
     let signed = (&collector_identity(), street.roster.digest());
@@ -402,9 +398,9 @@ fn a_status_is_written_as_before() {
         phase: Phase::Abandoned(
             "3 of at least 4 holders helped in time: waiting for meter-04".to_owned(),
         ),
-        counted: meters(0..2),
-        uncounted: meters(2..4),
-        waiting_for: meters(3..4),
+        counted: meter_ids(0..2),
+        uncounted: meter_ids(2..4),
+        waiting_for: meter_ids(3..4),
         culprits: vec![],
     };
     let message = street.by_collector(&body);

@@ -13,19 +13,15 @@ mod common;
 use std::time::Duration;
 
 use aggregation::{ElGamal, Plain};
-use common::region::{MEMBERS, Region};
-use common::{Kit, meter_id, published};
+use common::region::{ALL, MEMBERS, Region};
+use common::{Kit, meter_id, meter_ids, published};
 use protocol::envelope::encode;
-use protocol::id::MeterId;
 use protocol::message::{Phase, Request, Share, Status, Target};
 use protocol::output::{Event, Output};
 use protocol::record::{Change, Key, Part, Sort};
 use protocol::round::Ended;
 use protocol::slot::{Slot, Window};
 use protocol::topic::is_json;
-
-/// What all five contribute together when meter i contributes 2^i.
-const ALL: u64 = 0b1_1111;
 
 type Street = Region<Plain>;
 
@@ -45,10 +41,6 @@ impl<S: Kit> Region<S> {
         }
         slot
     }
-}
-
-fn meters(positions: impl IntoIterator<Item = usize>) -> Vec<MeterId> {
-    positions.into_iter().map(meter_id).collect()
 }
 
 /// What becomes of a contribution whose round nobody knows.
@@ -94,7 +86,7 @@ fn an_open_request_is_repeated_byte_for_byte_and_its_shares_are_known() {
     street.restart_collector();
     assert_eq!(published(&street.outputs, "/c/request"), [asked]);
     let status = street.status(Target::Region(slot));
-    assert_eq!((status.waiting_for, status.culprits), (meters([3, 4]), meters([3])));
+    assert_eq!((status.waiting_for, status.culprits), (meter_ids([3, 4]), meter_ids([3])));
     for at in [3, 4] {
         let share = street.played_share(at, &street.last_request());
         let share = street.by_meter(at, &share);
@@ -211,7 +203,7 @@ fn opened_without_the_last() -> (Street, Request) {
 fn holders_that_never_answer_are_named_at_the_deadline() {
     let (mut street, _) = opened_without_the_last();
     let [result] = &street.results()[..] else { panic!("no one result") };
-    assert_eq!((&result.helpers, &result.unanswered), (&meters(0..4), &meters([4])));
+    assert_eq!((&result.helpers, &result.unanswered), (&meter_ids(0..4), &meter_ids([4])));
     street.restart_collector();
     let closes = street.roster.slot_closes(street.slot(0));
     street.run_until(closes + Duration::from_hours(2));
@@ -220,7 +212,7 @@ fn holders_that_never_answer_are_named_at_the_deadline() {
     let [status] = &street.statuses().into_iter().filter(of_slot).collect::<Vec<_>>()[..] else {
         panic!("no one status")
     };
-    assert_eq!((&status.phase, &status.waiting_for), (&Phase::Combined, &meters([4])));
+    assert_eq!((&status.phase, &status.waiting_for), (&Phase::Combined, &meter_ids([4])));
     street.restart_collector();
     street.run_until(street.now + Duration::from_mins(1));
     assert!(!street.statuses().iter().any(|status| status.target == target));

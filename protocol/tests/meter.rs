@@ -14,9 +14,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aggregation::{ElGamal, Plain};
-use common::region::{IMPORT, MEMBERS, Region, messages};
+use common::region::{IMPORT, MEMBERS, Region, messages, receipt};
 use common::{both_registers, drain, events, meter_id, new_meter, published};
-use protocol::id::Digest;
 use protocol::message::Receipt;
 use protocol::output::{Event, Output, SlotError};
 use protocol::reading::{ReadingError, Register};
@@ -36,11 +35,6 @@ fn refusal(outputs: &[Output]) -> SlotError {
     assert!(published(outputs, "/contribution").is_empty());
     let [Event::SlotRefused { error, .. }] = &events(outputs)[..] else { panic!("{outputs:?}") };
     error.clone()
-}
-
-fn receipt(slot: Slot, contribution: &[u8]) -> Receipt {
-    let contribution = Digest::of("contribution", contribution);
-    Receipt { meter: meter_id(0), slot, on_time: true, contribution }
 }
 
 /// What a meter sends when its connection is back.
@@ -138,7 +132,7 @@ fn an_unreceipted_contribution_is_sent_again_byte_for_byte() {
 fn a_receipted_contribution_is_not_sent_again() {
     let (mut street, slot) = street();
     let message = street.contribution(0, slot, 417);
-    let receipt = street.by_collector(&receipt(slot, &message));
+    let receipt = street.by_collector(&receipt(0, slot, &message));
     assert!(street.tell(0, &receipt).is_empty());
     assert!(resent(&mut street).is_empty());
 }
@@ -147,7 +141,7 @@ fn a_receipted_contribution_is_not_sent_again() {
 fn a_receipt_for_other_bytes_receipts_nothing() {
     let (mut street, slot) = street();
     let message = street.contribution(0, slot, 417);
-    for receipt in [receipt(slot, b"other"), receipt(slot.plus(1), &message)] {
+    for receipt in [receipt(0, slot, b"other"), receipt(0, slot.plus(1), &message)] {
         let receipt = street.by_collector(&receipt);
         assert!(street.tell(0, &receipt).is_empty());
     }
@@ -158,7 +152,7 @@ fn a_receipt_for_other_bytes_receipts_nothing() {
 fn a_forged_receipt_receipts_nothing() {
     let (mut street, slot) = street();
     let message = street.contribution(0, slot, 417);
-    let honest = receipt(slot, &message);
+    let honest = receipt(0, slot, &message);
     let by_member = street.by_meter(1, &honest);
     let for_another = street.by_collector(&Receipt { meter: meter_id(1), ..honest });
     for receipt in [by_member, for_another] {
@@ -172,7 +166,7 @@ fn a_forged_receipt_receipts_nothing() {
 fn a_meter_hears_that_it_came_too_late() {
     let (mut street, slot) = street();
     let message = street.contribution(0, slot, 417);
-    let late = street.by_collector(&Receipt { on_time: false, ..receipt(slot, &message) });
+    let late = street.by_collector(&Receipt { on_time: false, ..receipt(0, slot, &message) });
     assert_eq!(events(&street.tell(0, &late)), [Event::Uncounted { slot }]);
 }
 
@@ -223,7 +217,7 @@ fn a_meter_rests_once_its_epoch_is_over() {
 fn a_receipt_becomes_durable_with_the_next_contribution() {
     let (mut street, slot) = street();
     let message = street.contribution(0, slot, 417);
-    let receipt = street.by_collector(&receipt(slot, &message));
+    let receipt = street.by_collector(&receipt(0, slot, &message));
     street.meters[0].handle_message(&receipt, street.now);
     assert!(drain(&mut street.meters[0]).is_empty());
     let next = street.end_slot(1);

@@ -10,7 +10,7 @@
 mod common;
 
 use aggregation::{ElGamal, Plain};
-use common::region::{HOLDER, MEMBERS, Region, ended, region_request};
+use common::region::{HOLDER, MEMBERS, Region, ended, receipt, region_request};
 use common::{Kit, events, meter_id, published};
 use protocol::envelope::Envelope;
 use protocol::id::Digest;
@@ -18,12 +18,6 @@ use protocol::message::{Omission, Receipt};
 use protocol::omission::{OmissionError, judge};
 use protocol::output::{Event, Output};
 use protocol::slot::Slot;
-
-/// A receipt for a member's contribution.
-fn receipt(at: usize, slot: Slot, message: &[u8]) -> Receipt {
-    let contribution = Digest::of("contribution", message);
-    Receipt { meter: meter_id(at), slot, on_time: true, contribution }
-}
 
 /// What a holder publishes that has a receipt or none, and is asked about a set.
 fn asked<S: Kit>(with: Option<bool>, is_listed: bool) -> (Region<S>, Slot, Vec<Output>) {

@@ -12,7 +12,7 @@ mod common;
 use std::num::NonZeroU32;
 
 use aggregation::{ElGamal, Plain};
-use common::region::{MEMBERS, Region};
+use common::region::{ALL, MEMBERS, Region};
 use common::{
     Kit, collector_identity, invited, meter_id, meter_identity, parameters, published, registrar,
     rng,
@@ -21,9 +21,6 @@ use protocol::collector::{Collector, Terms, TermsError};
 use protocol::identity::Identity;
 use protocol::message::Invited;
 use protocol::output::Event;
-
-/// What all five contribute together when meter i contributes 2^i.
-const ALL: u64 = 0b1_1111;
 
 type Street = Region<Plain>;
 

@@ -62,6 +62,10 @@ pub(crate) fn meter_id(at: usize) -> MeterId {
     format!("meter-{:02}", at + 1).parse().unwrap()
 }
 
+pub(crate) fn meter_ids(positions: impl IntoIterator<Item = usize>) -> Vec<MeterId> {
+    positions.into_iter().map(meter_id).collect()
+}
+
 pub(crate) fn meter_seed(at: usize) -> [u8; 32] {
     [u8::try_from(at + 1).unwrap(); 32]
 }

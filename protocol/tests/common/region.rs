@@ -6,7 +6,7 @@ use aggregation::{Canonical as _, Context, DeviceSecret, Participant, Rng, Schem
 use protocol::collector::{Collector, TermsError};
 use protocol::entry::{self, Entry};
 use protocol::envelope::{Envelope, Message, seal};
-use protocol::id::Sender;
+use protocol::id::{Digest, Sender};
 use protocol::message::{
     Claim, Contribution, Outcome, Receipt, Request, Roster, Share, Status, Target,
 };
@@ -32,6 +32,9 @@ pub(crate) const IMPORT: Register = Register::Import;
 /// The meter that is asked; the test plays the others.
 pub(crate) const HOLDER: usize = 0;
 pub(crate) const MEMBERS: usize = 5;
+
+/// What all five contribute together when meter i contributes 2^i.
+pub(crate) const ALL: u64 = 0b1_1111;
 
 /// What a meter made of a request.
 #[derive(Debug, PartialEq)]
@@ -454,4 +457,10 @@ pub(super) fn published_by<'a>(outputs: impl Iterator<Item = &'a Output>) -> Vec
         _ => None,
     };
     outputs.filter_map(payload).collect()
+}
+
+/// That a contribution of the meter at a position was on time.
+pub(crate) fn receipt(at: usize, slot: Slot, contribution: &[u8]) -> Receipt {
+    let contribution = Digest::of("contribution", contribution);
+    Receipt { meter: meter_id(at), slot, on_time: true, contribution }
 }
