@@ -3,6 +3,7 @@
 
 pub use aggregation::Rng;
 
+pub mod attendance;
 pub mod collector;
 pub mod entry;
 pub mod envelope;
@@ -13,6 +14,7 @@ pub mod id;
 pub mod identity;
 pub mod keygen;
 pub mod kind;
+pub mod members;
 pub mod message;
 pub mod meter;
 pub mod omission;
