@@ -9,14 +9,17 @@
 //! open a sum of such contributions computes `x_j`·ΣC1 = Σr·`Y_j`, which
 //! the contributors could compute themselves: helping reveals nothing but the sum.
 
+mod bulletproof;
 mod complaint;
 mod contribution;
 mod dealing;
 pub mod dlog;
 mod equality;
 mod keygen;
+mod link;
 mod polynomial;
 mod proof;
+mod range;
 mod seal;
 mod sharing;
 
@@ -28,12 +31,14 @@ pub use complaint::Complaint;
 pub use contribution::{Aggregate, Contribution, Retained};
 pub use dealing::Dealing;
 pub use keygen::{KeyPart, Secret};
+pub use range::RangeProof;
 pub use sharing::{Accepted, Request, Response};
 
 use crate::scheme::{
-    CombineError, Context, Culprits, DeviceSecret, GroupError, Participant, Range, ResponseError,
-    Rng, Scheme, Sharing, refuse_impossible,
+    CombineError, Context, Culprits, DeviceSecret, GroupError, Hidden, Participant, Range, Ranged,
+    ResponseError, Rng, Scheme, Sharing, refuse_impossible,
 };
+use bulletproof::Generators;
 use dlog::Table;
 use proof::{Element, check_batch};
 
@@ -51,12 +56,14 @@ pub struct ElGamal {
     dealt: bool,
     /// Multiples of Y. A third faster than multiplying Y, for 30 KiB.
     multiples: Box<RistrettoBasepointTable>,
+    /// Of range proofs, none of which need ever be made.
+    generators: Generators,
 }
 
 impl ElGamal {
     fn new(key: Element, parts: Vec<Element>, threshold: u16, dealt: bool) -> Self {
         let multiples = Box::new(RistrettoBasepointTable::create(&key.point()));
-        Self { parts, key, threshold, dealt, multiples }
+        Self { parts, key, threshold, dealt, multiples, generators: Generators::default() }
     }
 
     fn part(&self, of: Participant) -> Result<&Element, ResponseError> {
@@ -76,6 +83,7 @@ impl Scheme for ElGamal {
     type Dealing = Dealing;
     type Complaint = Complaint;
     type Contribution = Contribution;
+    type RangeProof = RangeProof;
     type Retained = Retained;
     type Aggregate = Aggregate;
     type Request = Request;
@@ -194,6 +202,23 @@ impl Scheme for ElGamal {
         let claims =
             batch.iter().map(|(context, contribution)| contribution.proof_claim(self, *context));
         check_batch(&claims.collect::<Vec<_>>(), rng)
+    }
+
+    fn prove_range(
+        &self,
+        hidden: &[Hidden<'_, Retained>],
+        max: u32,
+        rng: &mut Rng,
+    ) -> Option<RangeProof> {
+        range::prove(self, hidden, max, rng)
+    }
+
+    fn verify_ranges(
+        &self,
+        batch: &[Ranged<'_, Contribution, RangeProof>],
+        rng: &mut Rng,
+    ) -> Result<(), Culprits> {
+        range::verify(self, batch, rng)
     }
 
     fn fold(&self, sum: &mut Aggregate, contribution: &Contribution) {

@@ -11,6 +11,6 @@ pub use elgamal::dlog::Table;
 #[cfg(any(test, feature = "plain"))]
 pub use plain::Plain;
 pub use scheme::{
-    Canonical, CombineError, Context, Culprits, DecodeError, DeviceSecret, GroupError, Participant,
-    Range, ResponseError, Rng, Scheme, Sharing, Stored,
+    Canonical, CombineError, Context, Culprits, DecodeError, DeviceSecret, GroupError, Hidden,
+    Participant, Range, Ranged, ResponseError, Rng, Scheme, Sharing, Stored,
 };

@@ -16,13 +16,15 @@ use rand::Rng as _;
 use zeroize::Zeroizing;
 
 pub use dealing::{Complaint, Dealing, bend_share};
-pub use values::{Accepted, Aggregate, Contribution, KeyPart, Request, Response, Retained, Secret};
-
-use crate::scheme::refuse_impossible;
-use crate::scheme::{
-    CombineError, Context, Culprits, DeviceSecret, GroupError, Participant, Range, ResponseError,
-    Rng, Scheme, Sharing,
+pub use values::{
+    Accepted, Aggregate, Contribution, KeyPart, RangeProof, Request, Response, Retained, Secret,
 };
+
+use crate::scheme::{
+    CombineError, Context, Culprits, DeviceSecret, GroupError, Hidden, Participant, Range, Ranged,
+    ResponseError, Rng, Scheme, Sharing,
+};
+use crate::scheme::{provable, refuse_impossible};
 use values::Digest;
 
 /// A group that keeps nothing secret.
@@ -52,6 +54,21 @@ impl Plain {
         Response { count: request.0.len() as u64, proof }
     }
 
+    /// The one valid proof for these numbers. None if there is none.
+    fn range_proof(&self, numbers: &[(Context<'_>, Aggregate)], max: u32) -> Option<RangeProof> {
+        provable(max, numbers.len())?;
+        let exceeds = |(_, sum): &(Context<'_>, Aggregate)| sum.number > max.into();
+        if numbers.iter().any(exceeds) {
+            return None;
+        }
+        let numbers: Vec<Digest> = numbers
+            .iter()
+            .map(|(context, sum)| digest(b"number", [context.0, &sum.to_bytes()]))
+            .collect();
+        let max = max.to_be_bytes();
+        Some(RangeProof(digest(b"range", [self.key.as_slice(), &max, numbers.as_flattened()])))
+    }
+
     fn part(&self, of: Participant) -> Result<&Digest, ResponseError> {
         self.parts.get(usize::from(of.0)).ok_or(ResponseError::Unknown(of))
     }
@@ -65,6 +82,7 @@ impl Scheme for Plain {
     type Dealing = Dealing;
     type Complaint = Complaint;
     type Contribution = Contribution;
+    type RangeProof = RangeProof;
     type Retained = Retained;
     type Aggregate = Aggregate;
     type Request = Request;
@@ -182,12 +200,33 @@ impl Scheme for Plain {
     }
 
     fn verify(&self, batch: &[(Context<'_>, &Contribution)], _: &mut Rng) -> Result<(), Culprits> {
-        let culprits: Vec<_> = (0..)
-            .zip(batch)
-            .filter(|(_, (context, found))| self.contribution(found.sum, *context) != **found)
-            .map(|(position, _)| position)
-            .collect();
-        if culprits.is_empty() { Ok(()) } else { Err(Culprits(culprits)) }
+        let holds = |(context, found): &(Context<'_>, &Contribution)| {
+            self.contribution(found.sum, *context) == **found
+        };
+        check(batch, holds)
+    }
+
+    fn prove_range(
+        &self,
+        hidden: &[Hidden<'_, Retained>],
+        max: u32,
+        _: &mut Rng,
+    ) -> Option<RangeProof> {
+        let retained = |one: &Hidden<'_, Retained>| one.plaintext == one.retained.0.number;
+        let numbers: Vec<_> = hidden.iter().map(|one| (one.context, one.retained.0)).collect();
+        hidden.iter().all(retained).then(|| self.range_proof(&numbers, max)).flatten()
+    }
+
+    fn verify_ranges(
+        &self,
+        batch: &[Ranged<'_, Contribution, RangeProof>],
+        _: &mut Rng,
+    ) -> Result<(), Culprits> {
+        let holds = |one: &Ranged<'_, Contribution, RangeProof>| {
+            let numbers = one.contributions.iter().map(|(context, found)| (*context, found.sum));
+            self.range_proof(&numbers.collect::<Vec<_>>(), one.max).as_ref() == Some(one.proof)
+        };
+        check(batch, holds)
     }
 
     fn fold(&self, sum: &mut Aggregate, contribution: &Contribution) {
@@ -250,6 +289,12 @@ impl Scheme for Plain {
         }
         Ok(sums.iter().map(|(sum, _)| sum.number).collect())
     }
+}
+
+fn check<T>(batch: &[T], holds: impl Fn(&T) -> bool) -> Result<(), Culprits> {
+    let culprits = (0..).zip(batch).filter(|(_, one)| !holds(one));
+    let culprits: Vec<_> = culprits.map(|(position, _)| position).collect();
+    if culprits.is_empty() { Ok(()) } else { Err(Culprits(culprits)) }
 }
 
 fn refuse_identity(request: &Request) -> Result<(), ResponseError> {

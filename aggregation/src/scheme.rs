@@ -6,6 +6,8 @@
 //! [`Context`], opaque bytes that every proof binds.
 
 mod error;
+mod range;
+mod sharing;
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug, Formatter};
@@ -13,6 +15,10 @@ use std::fmt::{self, Debug, Formatter};
 use zeroize::Zeroizing;
 
 pub use error::{CombineError, Culprits, DecodeError, GroupError, ResponseError};
+pub use range::{Hidden, Range, Ranged};
+pub(crate) use range::{Width, provable};
+pub use sharing::Sharing;
+pub(crate) use sharing::refuse_impossible;
 
 /// The generator that every randomised verb draws from; the caller seeds it.
 pub type Rng = rand_chacha::ChaCha20Rng;
@@ -48,43 +54,6 @@ impl Debug for DeviceSecret {
     }
 }
 
-/// What every verb of a dealt key needs to know. No secret is in it.
-#[derive(Debug)]
-pub struct Sharing<'a, P> {
-    /// How many responses shall open a sum.
-    pub threshold: u16,
-    /// The key parts of all participants in order: a share for a participant
-    /// is sealed to its key part. Their proofs are the caller's to check.
-    pub parts: &'a [P],
-}
-
-impl<P> Clone for Sharing<'_, P> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<P> Copy for Sharing<'_, P> {}
-
-impl<P> Sharing<'_, P> {
-    /// Whether a quorum can be found: a threshold from 1 to the number of
-    /// participants, of which there are at most 65535.
-    #[must_use]
-    pub fn is_possible(&self) -> bool {
-        refuse_impossible(self.threshold, self.parts.len()).is_ok()
-    }
-}
-
-pub(crate) fn refuse_impossible(threshold: u16, participants: usize) -> Result<(), GroupError> {
-    if participants == 0 {
-        return Err(GroupError::Empty);
-    }
-    if threshold == 0 || usize::from(threshold) > participants || participants > 65535 {
-        return Err(GroupError::Threshold { threshold, participants });
-    }
-    Ok(())
-}
-
 /// A public value with exactly one encoding.
 pub trait Canonical: Sized {
     /// The encoding.
@@ -109,15 +78,6 @@ pub trait Stored: Sized {
     fn from_stored(bytes: &[u8]) -> Result<Self, DecodeError>;
 }
 
-/// Where the plaintext of a sum may lie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Range {
-    /// The largest possible sum.
-    pub bound: u64,
-    /// Where to look first; clamped to `bound`.
-    pub forecast: u64,
-}
-
 /// A way to learn sums of numbers and nothing else.
 ///
 /// One value of the type is one group: its public key, with what every
@@ -134,8 +94,9 @@ pub struct Range {
 ///
 /// # Laws
 /// For every group, every set of plaintexts and every choice of contexts:
-/// a contribution verifies under its own context and under no other; the
-/// accepted responses of as many participants as the threshold says, no
+/// a contribution verifies under its own context and under no other; a range
+/// proof verifies beside its own contributions in their order, under their
+/// contexts, with its own largest number, and nowhere else; the accepted responses of as many participants as the threshold says, no
 /// matter which, to the request for a fold of contributions combine to the
 /// sum of their plaintexts, in any order; a claim over retained values folds
 /// to the same aggregate as the contributions that they were retained from;
@@ -157,6 +118,10 @@ pub trait Scheme: Sized + Send + Sync + 'static {
     type Complaint: Canonical + Clone + Debug + PartialEq + Send;
     /// One hidden number, with a proof that its contributor made it.
     type Contribution: Canonical + Clone + Debug + PartialEq + Send;
+    /// That the numbers which some contributions of one contributor hide are no
+    /// larger than they may be, and that each of these contributions opens to
+    /// the number that it hides.
+    type RangeProof: Canonical + Clone + Debug + PartialEq + Send;
     /// What a contributor keeps of a contribution until it is claimed.
     type Retained: Stored + Send;
     /// The fold of contributions; the default is the empty sum.
@@ -288,6 +253,28 @@ pub trait Scheme: Sized + Send + Sync + 'static {
     fn verify(
         &self,
         batch: &[(Context<'_>, &Self::Contribution)],
+        rng: &mut Rng,
+    ) -> Result<(), Culprits>;
+
+    /// Proves that one, two or four contributions of one contributor each hide
+    /// a number from 0 to `max`, which is 2^16 − 1 or 2^32 − 1. Of three, name
+    /// one twice. None for another count or largest number, and where a
+    /// plaintext exceeds it or is not the one that was retained.
+    fn prove_range(
+        &self,
+        hidden: &[Hidden<'_, Self::Retained>],
+        max: u32,
+        rng: &mut Rng,
+    ) -> Option<Self::RangeProof>;
+
+    /// Checks a batch of range proofs, each beside its contributions. The
+    /// contributions' own proofs are [`Scheme::verify`]'s to check.
+    ///
+    /// # Errors
+    /// The positions of those that fail, and of no others.
+    fn verify_ranges(
+        &self,
+        batch: &[Ranged<'_, Self::Contribution, Self::RangeProof>],
         rng: &mut Rng,
     ) -> Result<(), Culprits>;
 

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use aggregation::elgamal::KeyPart;
 use aggregation::plain::bend_share;
-use aggregation::{Canonical, DecodeError, ElGamal, Participant};
+use aggregation::{Canonical, DecodeError, ElGamal, Hidden, Participant, Scheme};
 use common::{Ceremony, Members, ROUND};
 use curve25519_dalek::ristretto::RistrettoPoint;
 use curve25519_dalek::scalar::Scalar;
@@ -125,6 +125,36 @@ fn a_contribution_has_these_bytes() {
     C2 5a79683ed18a69b36d98ca4e253f6bbb81a27c7876200964bed0116621f1184e
     A  8c1a8abab759dac5ccd1a9b0aa69a67b353d1cdf1baca1f2a78ca134d2a2797c
     z  8f69e7d5bb9e568a3e1df42aa6e7da82407d6f5235c4a70c549a2639ca656604
+    ");
+}
+
+#[test]
+fn a_range_proof_has_these_bytes() {
+    let mut members = Members::<ElGamal>::new(3);
+    let (_, retained) = members.contribute(1234, ROUND);
+    let hidden = [Hidden { context: ROUND, retained: &retained, plaintext: 1234 }];
+    let proof = members.group.prove_range(&hidden, 65_535, &mut members.rng).unwrap();
+    let names = ["d1", "A", "A1", "B", "r1", "s1", "L", "R", "L", "R", "L", "R", "L", "R"];
+    let names = [names.as_slice(), &["A1", "A2", "zm", "zr"]].concat();
+    insta::assert_snapshot!(fields(&names, &proof), @"
+    d1 52b52999f38ed3e7388e430238569c36f19aca98fb2b79a58b6f7970b7d4130f
+    A  d2631e75353b956b60f813a629d6cbee18e730a3803850367a28e3d2897c5c25
+    A1 1442ae752de361c1c0c1f287473ea539fb29d952d3a1c3d4918938e18083df10
+    B  fc6c71039033b67266e25d699f6b03afc4955b5e5517b18e853bf6c89d4f1d53
+    r1 c9ade8cd4ca5428c6df8ba83c23e94945d923cdd75d6bde78e91928edf6a0209
+    s1 84d7f9d1085de17ef5490c0bc019595347464b0329507c40d769daf51299c709
+    L  ec404ee00d8ef58938db709f84b6469dce49aea7313b79c48fe2b4a04a968a52
+    R  0a4e65383cf24e0942a129c2729d00a1218347dc875729013948801f7610f07e
+    L  34e1d7370989a1ea66473bf1b13b6aac811ec23ba3527ec87552265bce841372
+    R  ae84e155db820283c7506bdafb3acf3b0538fe8d25c9198b2a22ca43db9eae22
+    L  f6a323e5bf71c1c739598b8c47ea839407e554f65bd97939d4e1a0bda387c41b
+    R  b461fce63bb1497b48e417d9ef336160eaa9fae3bf2bc265245454232e650d4e
+    L  7c1dd4cd49b4b03791d03221a8256ac0a0e82fe7043d8983b5037cb7de50644e
+    R  5421a60e013022594bb4315e3a5ea902c98219cb9cbbe2998f64ae07afaebc4e
+    A1 a87436f09d253c68c18c7bbeb64ecc9584e0564b8cbc76d2933aeee695f07c07
+    A2 c069e7eaa34deb5ab2b6e4496ea63ad3551bac94e0e0e775946f3648a3183d1f
+    zm 1bc7c5ffdb02c5cc4e66c525e9c2d3a650179e9b94827956c5cd755aac382205
+    zr c3328aec6ffa7240e06775d26ea78f8ef6c8e3dc0635d0fb57cc0d1652d99504
     ");
 }
 

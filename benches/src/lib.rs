@@ -1,6 +1,7 @@
 //! What the benchmarks share: a clock, a region by hand, its machines, and
 //! the parts that everything else is made of.
 
+pub mod bulletproofs;
 pub mod cpu_time;
 mod keys;
 pub mod machines;

@@ -106,6 +106,17 @@ pub fn batch_check(group: &mut Group<'_>, proofs: u64) {
     msm(group, format!("batch-check-{proofs}"), &scalars);
 }
 
+/// The one multiplication that checks the links of so many range proofs: two
+/// weights for each proof and two full scalars for each of its numbers, and one
+/// each for G and Y.
+pub fn links(group: &mut Group<'_>, numbers: u64, proofs: u64) {
+    let full = |proof| (0..2 * numbers).map(move |at| scalar(2 * numbers * proof + at));
+    let scalars = (0..proofs)
+        .flat_map(|proof| [weight(2 * proof), weight(2 * proof + 1)].into_iter().chain(full(proof)))
+        .chain([scalar(INPUTS), scalar(INPUTS + 1)]);
+    msm(group, format!("links-{numbers}-{proofs}"), &scalars.collect::<Vec<_>>());
+}
+
 /// Points combined with weights.
 pub fn combination(group: &mut Group<'_>, points: u64) {
     let scalars: Vec<_> = (0..points).map(weight).collect();

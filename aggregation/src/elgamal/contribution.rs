@@ -43,6 +43,17 @@ pub struct Retained {
     sum: Zeroizing<Aggregate>,
 }
 
+impl Retained {
+    pub(super) fn r(&self) -> &Scalar {
+        &self.r
+    }
+
+    /// C1 and C2.
+    pub(super) fn pair(&self) -> Option<[Element; 2]> {
+        Some([Element::new(self.sum.c1)?, Element::new(self.sum.c2)?])
+    }
+}
+
 impl fmt::Debug for Retained {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Retained(..)")
@@ -138,7 +149,12 @@ pub(super) fn claim(
 }
 
 impl Contribution {
-    fn prove(
+    /// C1 and C2.
+    pub(super) fn pair(&self) -> [Element; 2] {
+        [self.c1, self.c2]
+    }
+
+    pub(super) fn prove(
         group: &ElGamal,
         r: &Scalar,
         [c1, c2]: [Element; 2],

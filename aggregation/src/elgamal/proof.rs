@@ -38,6 +38,10 @@ pub(super) enum Purpose {
     Complaint,
     /// The word that the keys of a named group are tested with.
     Polynomial,
+    /// Range and link of some contributions.
+    Range,
+    /// The weights of a batch of links.
+    Links,
 }
 
 impl Purpose {
@@ -53,6 +57,8 @@ impl Purpose {
             Self::Seal => b"hushgrid/1/threshold-elgamal/seal",
             Self::Complaint => b"hushgrid/1/threshold-elgamal/complaint",
             Self::Polynomial => b"hushgrid/1/threshold-elgamal/polynomial",
+            Self::Range => b"hushgrid/1/threshold-elgamal/range",
+            Self::Links => b"hushgrid/1/threshold-elgamal/links",
         }
     }
 }
@@ -99,6 +105,13 @@ impl Statement {
         let mut key = Zeroizing::new([0; 32]);
         self.0.challenge_bytes(b"key", key.as_mut());
         key
+    }
+
+    /// What a transcript of another library starts from.
+    pub(super) fn seed(&mut self) -> [u8; 32] {
+        let mut seed = [0; 32];
+        self.0.challenge_bytes(b"seed", &mut seed);
+        seed
     }
 
     /// A weight of 128 bits: to hit one takes as many attempts as to break the

@@ -38,6 +38,11 @@ pub struct Contribution {
     pub(super) proof: Digest,
 }
 
+/// The digest of a largest number and of the contributions that do not exceed it.
+/// 32 bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RangeProof(pub(super) Digest);
+
 /// The number and mark of a contribution.
 pub struct Retained(pub(super) Aggregate);
 
@@ -110,6 +115,16 @@ impl Canonical for Contribution {
     fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
         let (sum, proof) = split::<16, 32>(bytes)?;
         Ok(Self { sum: Aggregate::from_bytes(&sum)?, proof })
+    }
+}
+
+impl Canonical for RangeProof {
+    fn to_bytes(&self) -> Vec<u8> {
+        self.0.to_vec()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
+        exactly(bytes).map(Self)
     }
 }
 
