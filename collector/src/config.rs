@@ -15,8 +15,9 @@ use protocol::id::{MeterId, RegionId};
 use protocol::identity::{Identity, IdentityKey};
 use protocol::keygen::Registrar;
 use protocol::message::Invited;
-use protocol::parameters::{self, Parameters, ThresholdRule};
+use protocol::parameters::{self, Parameters, RangeProofs, ThresholdRule};
 use protocol::reading::Register;
+use protocol::tariff::Tariff;
 use serde::{Deserialize, Deserializer};
 
 /// What a collector is told.
@@ -194,6 +195,8 @@ impl RegionConfig {
             deadline_s: self.deadline_s.map_or(seconds.saturating_mul(slots), Within::get),
             max_wh_per_slot: self.max_wh_per_slot.get(),
             registers,
+            range_proofs: RangeProofs::Off,
+            tariff: Tariff::single(),
         };
         let invited = |member: &MemberConfig| Invited { meter: member.id.clone(), key: member.key };
         Terms {

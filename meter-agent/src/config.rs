@@ -9,7 +9,7 @@ use host::config::{Threshold, Within};
 use protocol::Rng;
 use protocol::id::{MeterId, RegionId};
 use protocol::identity::{Identity, IdentityKey};
-use protocol::parameters::{Floors, ThresholdRule};
+use protocol::parameters::{Floors, RangeProofs, ThresholdRule};
 use serde::{Deserialize, Deserializer};
 
 use crate::source::SourceConfig;
@@ -89,6 +89,7 @@ impl FloorsConfig {
             max_corrupted: self.max_corrupted.get(),
             min_slots: self.min_slots.get(),
             slot_seconds: self.slot_seconds.get(),
+            range_proofs: RangeProofs::Off,
         }
     }
 }

@@ -14,6 +14,7 @@ use thiserror::Error;
 use crate::envelope::MESSAGE_MAX;
 use crate::reading::Register;
 use crate::slot::{Grid, Slot};
+use crate::tariff::Tariff;
 
 /// Most members of a region whose secret is dealt: each reads the dealings of
 /// all: 54 MiB for so many with two thirds of them as threshold.
@@ -115,6 +116,50 @@ impl FromStr for ThresholdRule {
     }
 }
 
+/// When members prove that their contributions lie in their range, from the
+/// least to the most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RangeProofs {
+    /// Never.
+    Off,
+    /// For past slots that are asked for.
+    Audit,
+    /// With each contribution.
+    Each,
+}
+
+impl RangeProofs {
+    /// The mode's name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Audit => "audit",
+            Self::Each => "each",
+        }
+    }
+}
+
+impl fmt::Display for RangeProofs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A text that is no mode.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("`{0}` is no mode of range proofs: off, audit or each")]
+pub struct RangeProofsError(String);
+
+impl FromStr for RangeProofs {
+    type Err = RangeProofsError;
+    fn from_str(text: &str) -> Result<Self, RangeProofsError> {
+        let mode = [Self::Off, Self::Audit, Self::Each].into_iter().find(|m| m.as_str() == text);
+        mode.ok_or_else(|| RangeProofsError(text.to_owned()))
+    }
+}
+
 /// What holds for an epoch, the same for all members.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
 pub struct Parameters {
@@ -140,6 +185,10 @@ pub struct Parameters {
     pub max_wh_per_slot: u32,
     /// What is counted, in rising order.
     pub registers: Vec<Register>,
+    /// When members prove that their contributions lie in their range.
+    pub range_proofs: RangeProofs,
+    /// The steps that are billed apart.
+    pub tariff: Tariff,
 }
 
 /// A parameter outside its range.
@@ -196,7 +245,54 @@ impl Parameters {
         self.check_threshold(members)?;
         let distinct = self.registers.is_sorted_by(|a, b| a < b) && !self.registers.is_empty();
         let names: Vec<_> = self.registers.iter().map(|r| r.as_str()).collect();
-        check(distinct, "registers", &names.join(", "), &"import, export or both, in this order")
+        let accepted = "import, export or both, in this order";
+        check(distinct, "registers", &names.join(", "), &accepted)?;
+        let known = self.range_proofs == RangeProofs::Off;
+        check(known, "range_proofs", &self.range_proofs, &"off: this version has no others yet")?;
+        self.check_listing(members)?;
+        self.check_steps()
+    }
+
+    /// The listing of a window, with a digest and a set of members for each
+    /// slot, fits into a message.
+    fn check_listing(&self, members: usize) -> Result<(), ParameterError> {
+        // Header, signature, digests, and the framing of all.
+        const FRAMING: usize = 1024;
+        // Framing of one slot and what it is said of it.
+        const SLOT: usize = 8;
+        let most = (MESSAGE_MAX - FRAMING) / (members.div_ceil(8) + SLOT);
+        let accepted = format!(
+            "at most {most} with {members} members, so that a listing of the window fits into \
+             one message"
+        );
+        let fits = self.window_slots.get() as usize <= most;
+        check(fits, "window_slots", &self.window_slots, &accepted)
+    }
+
+    /// Wherever a window begins, every step has slots enough in it for a bill:
+    /// a window that begins with the epoch can begin with any slot.
+    fn check_steps(&self) -> Result<(), ParameterError> {
+        let (cycle, slot) = (self.tariff.cycle_s(), self.slot_seconds);
+        if self.tariff.len() == 1 {
+            return Ok(());
+        }
+        let accepted =
+            format!("a multiple of slot_seconds = {slot}, where there are several steps");
+        check(cycle.get() % slot == 0, "tariff.cycle_s", &cycle, &accepted)?;
+        for (name, fewest) in self.tariff.fewest_slots(slot, self.window_slots) {
+            let value = format!(
+                "`{name}`, with {fewest} slots in some windows of {} slots",
+                self.window_slots
+            );
+            let accepted = format!(
+                "at least min_slots = {} slots of each step in every window, wherever it begins; \
+                 most have them where window_slots is {}, a whole cycle",
+                self.min_slots,
+                cycle.get() / slot
+            );
+            check(fewest >= self.min_slots.into(), "tariff.steps", &value, &accepted)?;
+        }
+        Ok(())
     }
 
     /// Two quorums have a member in common that does not collude, so that no
@@ -271,6 +367,8 @@ pub struct Floors {
     pub min_slots: u16,
     /// Floor of [`Parameters::slot_seconds`].
     pub slot_seconds: u32,
+    /// Floor of [`Parameters::range_proofs`].
+    pub range_proofs: RangeProofs,
 }
 
 impl Floors {
@@ -293,7 +391,8 @@ impl Floors {
         floor("min_contributors", given.min_contributors, self.min_contributors)?;
         floor("max_corrupted", given.max_corrupted, self.max_corrupted)?;
         floor("min_slots", given.min_slots, self.min_slots)?;
-        floor("slot_seconds", given.slot_seconds.get(), self.slot_seconds)
+        floor("slot_seconds", given.slot_seconds.get(), self.slot_seconds)?;
+        floor("range_proofs", given.range_proofs, self.range_proofs)
     }
 }
 
@@ -315,6 +414,8 @@ mod tests {
             deadline_s: 7200,
             max_wh_per_slot: 65_535,
             registers: vec![Register::Import],
+            range_proofs: RangeProofs::Off,
+            tariff: Tariff::single(),
         }
     }
 
@@ -325,9 +426,15 @@ mod tests {
     }
 
     fn floors(threshold: ThresholdRule) -> Floors {
-        let scheme = "plain".to_owned();
-        let (min_contributors, max_corrupted, min_slots, slot_seconds) = (2, 0, 2, 1);
-        Floors { scheme, threshold, min_contributors, max_corrupted, min_slots, slot_seconds }
+        Floors {
+            scheme: "plain".to_owned(),
+            threshold,
+            min_contributors: 2,
+            max_corrupted: 0,
+            min_slots: 2,
+            slot_seconds: 1,
+            range_proofs: RangeProofs::Off,
+        }
     }
 
     const RULES: [ThresholdRule; 4] = [

@@ -17,10 +17,11 @@ use protocol::identity::Identity;
 use protocol::keygen::Registrar;
 use protocol::message::Invited;
 use protocol::output::{Event, Output, Publication};
-use protocol::parameters::{Floors, Parameters, Threshold, ThresholdRule};
+use protocol::parameters::{Floors, Parameters, RangeProofs, Threshold, ThresholdRule};
 use protocol::reading::Register;
 use protocol::record::Records;
 use protocol::slot::Timestamp;
+use protocol::tariff::Tariff;
 use protocol::{collector, meter};
 use rand::SeedableRng as _;
 
@@ -100,6 +101,8 @@ pub(crate) fn parameters<S: Scheme>() -> Parameters {
         deadline_s: 7200,
         max_wh_per_slot: 65_535,
         registers: vec![Register::Import],
+        range_proofs: RangeProofs::Off,
+        tariff: Tariff::single(),
     }
 }
 
@@ -122,6 +125,7 @@ pub(crate) fn floors<S: Scheme>() -> Floors {
         max_corrupted: given.max_corrupted,
         min_slots: given.min_slots,
         slot_seconds: given.slot_seconds.get(),
+        range_proofs: given.range_proofs,
     }
 }
 
