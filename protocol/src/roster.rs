@@ -236,20 +236,6 @@ impl<S: Scheme> AcceptedRoster<S> {
         (self.body.first_slot..self.end_slot).contains(&slot)
     }
 
-    /// The tariff step that a slot begins in.
-    #[must_use]
-    pub fn step_of(&self, slot: Slot) -> StepId {
-        self.parameters().tariff.step_of(slot, self.grid.slot_seconds)
-    }
-
-    /// The slots of a window that begin in a tariff step, in order.
-    #[must_use]
-    pub fn step_slots(&self, window: Window, step: StepId) -> Vec<Slot> {
-        let first = self.grid.first_slot(window);
-        let slots = (0..self.grid.window_slots.get()).map(|at| first.plus(at.into()));
-        slots.filter(|slot| self.step_of(*slot) == step).collect()
-    }
-
     /// A member and its position in the group.
     #[must_use]
     pub fn member(&self, meter: &MeterId) -> Option<(Participant, &Member)> {
@@ -321,6 +307,20 @@ impl<S: Scheme> AcceptedRoster<S> {
     #[must_use]
     pub fn slot_closes(&self, slot: Slot) -> Timestamp {
         self.grid.end(slot) + self.parameters().grace()
+    }
+
+    /// The tariff step that a slot begins in.
+    #[must_use]
+    pub fn step_of(&self, slot: Slot) -> StepId {
+        self.parameters().tariff.step_of(slot, self.grid.slot_seconds)
+    }
+
+    /// The slots of a window that begin in a tariff step, in order.
+    #[must_use]
+    pub fn step_slots(&self, window: Window, step: StepId) -> Vec<Slot> {
+        let first = self.grid.first_slot(window);
+        let slots = (0..self.grid.window_slots.get()).map(|at| first.plus(at.into()));
+        slots.filter(|slot| self.step_of(*slot) == step).collect()
     }
 }
 

@@ -303,3 +303,43 @@ pub enum TariffError {
     #[error("steps `{0}` and `{1}` have a time in common: leave it to one of them")]
     Overlap(StepName, StepName),
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The fewest slots of each step, counted window by window.
+    fn counted(tariff: &Tariff, slot_seconds: NonZeroU32, window_slots: u64) -> Vec<u32> {
+        let cycle = u64::from(tariff.cycle_s().get() / slot_seconds);
+        let in_window = |first: u64, step| {
+            let slots = (first..first + window_slots).map(Slot);
+            slots.map(|slot| u32::from(tariff.step_of(slot, slot_seconds) == step)).sum()
+        };
+        let fewest = |step| (0..cycle).map(|first| in_window(first, step)).min().unwrap();
+        tariff.ids().map(fewest).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn the_fewest_slots_are_those_of_the_poorest_window(
+            cuts in proptest::collection::btree_set(0_u32..=60, 4),
+            slot_seconds in 1_u32..=6,
+            window_slots in 2_u32..150,
+        ) {
+            prop_assume!(60 % slot_seconds == 0);
+            let cuts: Vec<_> = cuts.into_iter().collect();
+            let step = |name: &str, spans| Step { name: name.parse().unwrap(), spans };
+            let one = step("one", vec![(cuts[0], cuts[1])]);
+            let other = step("other", vec![(cuts[2], cuts[3])]);
+            let number = |number| NonZeroU32::new(number).unwrap();
+            let steps = vec![one, other, step("rest", vec![])];
+            let tariff = Tariff::new(number(60), steps).unwrap();
+            let fewest = tariff.fewest_slots(number(slot_seconds), number(window_slots));
+            let fewest: Vec<_> = fewest.into_iter().map(|(_, fewest)| fewest).collect();
+            let expected = counted(&tariff, number(slot_seconds), window_slots.into());
+            prop_assert_eq!(fewest, expected);
+        }
+    }
+}

@@ -21,7 +21,7 @@ use protocol::parameters::{Floors, Parameters, RangeProofs, Threshold, Threshold
 use protocol::reading::Register;
 use protocol::record::Records;
 use protocol::slot::Timestamp;
-use protocol::tariff::Tariff;
+use protocol::tariff::{Step, Tariff};
 use protocol::{collector, meter};
 use rand::SeedableRng as _;
 
@@ -113,6 +113,14 @@ pub(crate) fn dealt<S: Scheme>() -> Parameters {
 
 pub(crate) fn both_registers<S: Scheme>() -> Parameters {
     Parameters { registers: vec![Register::Import, Register::Export], ..parameters::<S>() }
+}
+
+/// A step of the first so many slots of each so many, and the rest.
+pub(crate) fn peak(slots: u32, of: u32) -> Tariff {
+    let seconds = |slots| slots * parameters::<Plain>().slot_seconds.get();
+    let step = |name: &str, spans| Step { name: name.parse().unwrap(), spans };
+    let steps = vec![step("peak", vec![(0, seconds(slots))]), step("rest", vec![])];
+    Tariff::new(NonZeroU32::new(seconds(of)).unwrap(), steps).unwrap()
 }
 
 /// Floors that [`parameters`] keep to without room, but for the threshold.
