@@ -34,6 +34,7 @@ pub fn meter(at: usize, members: usize, kept: &Records, now: Timestamp) -> Meter
         max_corrupted: given.max_corrupted,
         min_slots: given.min_slots,
         slot_seconds: given.slot_seconds.get(),
+        range_proofs: given.range_proofs,
     };
     let registrar = registrar().key();
     let terms = meter::Terms { region: region_id(), meter: meter_id(at), registrar, floors };

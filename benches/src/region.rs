@@ -12,12 +12,13 @@ use protocol::id::{Digest, Epoch, MeterId, RegionId, Sender};
 use protocol::identity::Identity;
 use protocol::keygen::Registrar;
 use protocol::message::{Claim, Contribution, Invited, Member, Request, Roster, Share};
-use protocol::parameters::{Parameters, Threshold, ThresholdRule};
+use protocol::parameters::{Parameters, RangeProofs, Threshold, ThresholdRule};
 use protocol::reading::Register;
 use protocol::release;
 use protocol::roster::AcceptedRoster;
 use protocol::slot::{Slot, Window};
 use protocol::slots::SlotSet;
+use protocol::tariff::Tariff;
 use rand::{Rng as _, SeedableRng as _};
 use serde_bytes::ByteBuf;
 
@@ -99,6 +100,8 @@ pub fn parameters(rule: ThresholdRule, members: usize) -> Parameters {
         deadline_s: 7200,
         max_wh_per_slot: MAX_WH,
         registers: vec![Register::Import],
+        range_proofs: RangeProofs::Off,
+        tariff: Tariff::single(),
     }
 }
 

@@ -15,9 +15,13 @@ use protocol::id::{MeterId, RegionId};
 use protocol::identity::{Identity, IdentityKey};
 use protocol::keygen::Registrar;
 use protocol::message::Invited;
-use protocol::parameters::{self, Parameters, ThresholdRule};
+use protocol::parameters::{self, Parameters, RangeProofs, ThresholdRule};
 use protocol::reading::Register;
 use serde::{Deserialize, Deserializer};
+
+mod tariff;
+
+pub use tariff::TariffConfig;
 
 /// What a collector is told.
 #[derive(Debug, Deserialize)]
@@ -97,6 +101,12 @@ pub struct RegionConfig {
     /// What is counted: import, export or both.
     #[serde(default = "registers")]
     pub registers: Vec<RegisterName>,
+    /// When members prove that their contributions lie in their range.
+    #[serde(default = "range_proofs")]
+    pub range_proofs: RangeProofs,
+    /// The steps that are billed apart.
+    #[serde(default)]
+    pub tariff: TariffConfig,
     /// The members, each with the line that `meter-agent id` prints.
     pub members: Vec<MemberConfig>,
 }
@@ -194,6 +204,8 @@ impl RegionConfig {
             deadline_s: self.deadline_s.map_or(seconds.saturating_mul(slots), Within::get),
             max_wh_per_slot: self.max_wh_per_slot.get(),
             registers,
+            range_proofs: self.range_proofs,
+            tariff: self.tariff.0.clone(),
         };
         let invited = |member: &MemberConfig| Invited { meter: member.id.clone(), key: member.key };
         Terms {
@@ -250,6 +262,10 @@ fn max_wh_per_slot() -> Within<65_535, 4_294_967_295> {
 
 fn registers() -> Vec<RegisterName> {
     vec![RegisterName(Register::Import)]
+}
+
+fn range_proofs() -> RangeProofs {
+    RangeProofs::Off
 }
 
 fn identity_key<'de, D: Deserializer<'de>>(deserializer: D) -> Result<IdentityKey, D::Error> {

@@ -13,6 +13,7 @@ use protocol::message::{
 };
 use protocol::parameters::{Parameters, Threshold};
 use protocol::reading::Register;
+use protocol::tariff::{Step, Tariff, write_times};
 use protocol::topic;
 use serde_bytes::ByteBuf;
 use serde_json::{Map, Value, json};
@@ -191,6 +192,19 @@ fn parameters(of: &Parameters) -> Value {
         "deadline_s": of.deadline_s,
         "max_wh_per_slot": of.max_wh_per_slot,
         "registers": of.registers,
+        "range_proofs": of.range_proofs,
+        "tariff": tariff(&of.tariff),
+    })
+}
+
+fn tariff(of: &Tariff) -> Value {
+    let step = |step: &Step| {
+        let times = write_times(&step.spans, of.cycle_s());
+        json!({ "name": step.name, "times": times })
+    };
+    json!({
+        "cycle_s": of.cycle_s(),
+        "steps": of.steps().iter().map(step).collect::<Vec<_>>(),
     })
 }
 

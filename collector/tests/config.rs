@@ -42,6 +42,66 @@ fn defaults_make_a_region_of_ten_members() {
     assert_eq!((parameters.min_contributors, parameters.min_slots), (10, 10));
 }
 
+/// The lines of the sample's other tariff, without the `#` before them.
+fn other_tariff() -> String {
+    let lines = SAMPLE.lines().skip_while(|line| *line != "#window_slots = 672");
+    let lines = lines.take_while(|line| line.starts_with('#')).map(|line| &line[1..]);
+    lines.take(5).collect::<Vec<_>>().join("\n")
+}
+
+/// The tariff of a region with these lines, as text.
+fn tariff(lines: &str) -> String {
+    let config = load(&region("north", 10, lines)).unwrap();
+    config.regions[0].terms().parameters.tariff.to_string()
+}
+
+#[test]
+fn a_tariff_has_one_step_unless_more_are_given() {
+    assert_eq!(tariff(""), "all");
+    assert_eq!(tariff(&other_tariff()), "day mon-fri 06:00-21:00; rest");
+}
+
+#[test]
+fn a_tariff_may_recur_after_another_time_than_a_week() {
+    let steps =
+        "tariff.steps = [{ name = \"peak\", times = [\"01:00-05:00\"] }, { name = \"rest\" }]";
+    let lines = format!("tariff.cycle_s = 28800\nwindow_slots = 32\n{steps}");
+    assert_eq!(tariff(&lines), "peak 01:00-05:00; rest");
+}
+
+#[test]
+fn a_tariff_that_is_none_is_refused_with_the_reason() {
+    let tariff = other_tariff();
+    for (from, to, reason) in [
+        ("mon-fri", "mo-fr", "step `day`: times `mo-fr 06:00-21:00`: `mo-fr` are no days"),
+        ("21:00", "25:00", "`25:00` is no time: HH:MM or HH:MM:SS, from 00:00 to 24:00"),
+        ("\"rest\"", "\"day\"", "two steps are named `day`"),
+        ("\"rest\"", "\"Rest\"", "`Rest` is no name of a step"),
+        (", times = [\"mon-fri 06:00-21:00\"]", "", "step `day` has no times"),
+        ("\"rest\"", "\"rest\", times = [\"sun 00:00-24:00\"]", "leave its times out"),
+        ("times", "time", "unknown field `time`"),
+        ("window_slots = 672", "tariff.cycle_s = 86400", "days are for a cycle of 604800 s"),
+        ("window_slots = 672", "tariff.cycle_s = 604801", "from 1 to 604800"),
+        ("window_slots = 672", "", "`day` with 0 slots in a window of 10"),
+        ("window_slots = 672", "window_slots = 671\nmin_slots = 300", "`day` with 299 slots"),
+        ("window_slots = 672", "slot_seconds = 1100", "a multiple of slot_seconds = 1100"),
+    ] {
+        assert!(tariff.contains(from), "{from}");
+        let text = refusal(&region("north", 10, &tariff.replacen(from, to, 1)));
+        assert!(text.contains(reason), "{text}");
+    }
+}
+
+#[test]
+fn range_proofs_that_are_not_there_yet_are_refused() {
+    for mode in ["audit", "each"] {
+        let text = refusal(&region("north", 10, &format!("range_proofs = \"{mode}\"")));
+        assert!(text.contains("this version has no range proofs yet"), "{text}");
+    }
+    let text = refusal(&region("north", 10, "range_proofs = \"always\""));
+    assert!(text.contains("expected one of `off`, `audit`, `each`"), "{text}");
+}
+
 #[test]
 fn values_outside_their_range_are_refused_with_key_value_and_range() {
     for (line, range) in [

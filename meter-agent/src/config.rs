@@ -9,7 +9,7 @@ use host::config::{Threshold, Within};
 use protocol::Rng;
 use protocol::id::{MeterId, RegionId};
 use protocol::identity::{Identity, IdentityKey};
-use protocol::parameters::{Floors, ThresholdRule};
+use protocol::parameters::{Floors, RangeProofs, ThresholdRule};
 use serde::{Deserialize, Deserializer};
 
 use crate::source::SourceConfig;
@@ -64,6 +64,8 @@ pub struct FloorsConfig {
     pub min_slots: Within<2, 35_136>,
     /// Length of a slot in seconds.
     pub slot_seconds: Within<1, 86_400>,
+    /// When members prove that their contributions lie in their range.
+    pub range_proofs: RangeProofs,
 }
 
 impl Default for FloorsConfig {
@@ -74,6 +76,7 @@ impl Default for FloorsConfig {
             max_corrupted: Within::of(0),
             min_slots: Within::of(10),
             slot_seconds: Within::of(900),
+            range_proofs: RangeProofs::Off,
         }
     }
 }
@@ -89,6 +92,7 @@ impl FloorsConfig {
             max_corrupted: self.max_corrupted.get(),
             min_slots: self.min_slots.get(),
             slot_seconds: self.slot_seconds.get(),
+            range_proofs: self.range_proofs,
         }
     }
 }

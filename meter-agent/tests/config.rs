@@ -9,6 +9,7 @@
 use std::path::PathBuf;
 
 use meter_agent::Config;
+use protocol::parameters::RangeProofs;
 
 const SAMPLE: &str = include_str!("../../docs/samples/meter-agent.toml");
 
@@ -37,6 +38,15 @@ fn a_floor_outside_its_range_is_refused_with_key_value_and_range() {
     for part in ["min_contributors = 1", "`1`", "an integer from 2 to 65535"] {
         assert!(text.contains(part), "{text}");
     }
+}
+
+#[test]
+fn a_floor_of_range_proofs_is_a_mode() {
+    let text = refusal("range_proofs = \"off\"", "range_proofs = \"on\"");
+    assert!(text.contains("expected one of `off`, `audit`, `each`"), "{text}");
+    let config =
+        load(&SAMPLE.replace("range_proofs = \"off\"", "range_proofs = \"each\"")).unwrap();
+    assert_eq!(config.floors.floors().range_proofs, RangeProofs::Each);
 }
 
 #[test]

@@ -26,11 +26,12 @@ use protocol::keygen::Registrar;
 use protocol::message::{Invited, Request};
 use protocol::meter::{self, Meter};
 use protocol::output::{Output, Publication};
-use protocol::parameters::{Floors, Parameters, Threshold, ThresholdRule};
+use protocol::parameters::{Floors, Parameters, RangeProofs, Threshold, ThresholdRule};
 use protocol::reading::Register;
 use protocol::record::{Change, Records};
 use protocol::roster::AcceptedRoster;
 use protocol::slot::Timestamp;
+use protocol::tariff::Tariff;
 use protocol::topic;
 use rand::SeedableRng as _;
 use serde_json::Value;
@@ -53,6 +54,8 @@ fn parameters() -> Parameters {
         deadline_s: 7200,
         max_wh_per_slot: 65_535,
         registers: vec![Register::Import],
+        range_proofs: RangeProofs::Off,
+        tariff: Tariff::single(),
     }
 }
 
@@ -174,6 +177,7 @@ fn new_meter(at: usize) -> Meter<ElGamal> {
         max_corrupted: 0,
         min_slots: 2,
         slot_seconds: 900,
+        range_proofs: RangeProofs::Off,
     };
     let (region, registrar) = ("north".parse().unwrap(), registrar().key());
     let terms = meter::Terms { region, meter: meter_id(at), registrar, floors };

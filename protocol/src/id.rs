@@ -21,17 +21,22 @@ const RESERVED: [&str; 2] = ["collector", "registrar"];
 pub struct NameError(String);
 
 fn check_name(text: &str) -> Result<(), NameError> {
-    let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    let fits = (1..=NAME_MAX).contains(&text.len()) && text.bytes().all(legal);
-    if fits && !RESERVED.contains(&text) {
+    if is_name(text, NAME_MAX) && !RESERVED.contains(&text) {
         Ok(())
     } else {
         Err(NameError(text.chars().take(NAME_MAX).collect()))
     }
 }
 
+/// Whether a text is 1 to `longest` of the letters that names are written in.
+pub(crate) fn is_name(text: &str, longest: usize) -> bool {
+    let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (1..=longest).contains(&text.len()) && text.bytes().all(legal)
+}
+
+/// A text that passes a check, or fails with its error.
 macro_rules! name {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident, $check:path, $error:ty) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -46,16 +51,16 @@ macro_rules! name {
         }
 
         impl FromStr for $name {
-            type Err = NameError;
-            fn from_str(text: &str) -> Result<Self, NameError> {
-                check_name(text)?;
+            type Err = $error;
+            fn from_str(text: &str) -> Result<Self, $error> {
+                $check(text)?;
                 Ok(Self(text.to_owned()))
             }
         }
 
         impl TryFrom<String> for $name {
-            type Error = NameError;
-            fn try_from(text: String) -> Result<Self, NameError> {
+            type Error = $error;
+            fn try_from(text: String) -> Result<Self, $error> {
                 text.parse()
             }
         }
@@ -73,16 +78,17 @@ macro_rules! name {
         }
     };
 }
+pub(crate) use name;
 
 name! {
     /// A meter, under the name that its region knows it by. Never a serial
     /// number or an address: the name stands in topics.
-    MeterId
+    MeterId, check_name, NameError
 }
 
 name! {
     /// A set of meters that are summed together.
-    RegionId
+    RegionId, check_name, NameError
 }
 
 /// The time for which one roster and its keys hold; counted from 1.

@@ -29,5 +29,6 @@ pub mod round;
 pub mod slot;
 pub mod slots;
 pub mod statement;
+pub mod tariff;
 pub mod topic;
 mod view;

@@ -10,8 +10,9 @@ use crate::identity::IdentityKey;
 use crate::keygen;
 use crate::message::{Invitation, Invited, Member, Roster};
 use crate::parameters::{Floors, ParameterError, Parameters, Threshold, check};
-use crate::slot::{Grid, Slot, Timestamp};
+use crate::slot::{Grid, Slot, Timestamp, Window};
 use crate::statement::Place;
+use crate::tariff::StepId;
 
 /// The check that a roster failed.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -306,6 +307,20 @@ impl<S: Scheme> AcceptedRoster<S> {
     #[must_use]
     pub fn slot_closes(&self, slot: Slot) -> Timestamp {
         self.grid.end(slot) + self.parameters().grace()
+    }
+
+    /// The tariff step that a slot begins in.
+    #[must_use]
+    pub fn step_of(&self, slot: Slot) -> StepId {
+        self.parameters().tariff.step_of(slot, self.grid.slot_seconds)
+    }
+
+    /// The slots of a window that begin in a tariff step, in order.
+    #[must_use]
+    pub fn step_slots(&self, window: Window, step: StepId) -> Vec<Slot> {
+        let first = self.grid.first_slot(window);
+        let slots = (0..self.grid.window_slots.get()).map(|at| first.plus(at.into()));
+        slots.filter(|slot| self.step_of(*slot) == step).collect()
     }
 }
 

@@ -17,7 +17,7 @@ use common::founding::{EPOCH, Founding, first_slot, invitation};
 use common::region::Region;
 use common::{
     START, collector_identity, drain, events, meter_id, meter_identity, meter_terms, new_collector,
-    new_meter, parameters, persisted, published, region_id, registrar, rng,
+    new_meter, parameters, peak, persisted, published, region_id, registrar, rng,
 };
 use protocol::collector::Collector;
 use protocol::envelope::seal;
@@ -27,6 +27,7 @@ use protocol::keygen::{self, Registrar};
 use protocol::message::{Invitation, KeyPart};
 use protocol::meter::Meter;
 use protocol::output::{Event, InvitationError, Output};
+use protocol::parameters::Parameters;
 use protocol::record::{Change, Key};
 use protocol::statement::Place;
 use serde_bytes::ByteBuf;
@@ -200,14 +201,18 @@ fn a_meter_refuses_an_invitation_below_its_floors() {
 
 #[test]
 fn a_meter_refuses_an_invitation_outside_the_ranges() {
-    let mut bad = honest();
-    bad.parameters.deadline_s = 0;
-    let said = invite(EPOCH, &bad);
-    let [Event::InvitationRefused { error: InvitationError::Parameter(error), .. }] = &said[..]
-    else {
-        panic!("{said:?}")
+    let refused = |bend: fn(&mut Parameters)| {
+        let mut bad = honest();
+        bend(&mut bad.parameters);
+        let said = invite(EPOCH, &bad);
+        let [Event::InvitationRefused { error: InvitationError::Parameter(error), .. }] = &said[..]
+        else {
+            panic!("{said:?}")
+        };
+        error.key
     };
-    assert_eq!(error.key, "deadline_s");
+    assert_eq!(refused(|given| given.deadline_s = 0), "deadline_s");
+    assert_eq!(refused(|given| given.tariff = peak(1, 4)), "tariff.steps");
 }
 
 #[test]

@@ -41,7 +41,7 @@ use serde_bytes::ByteBuf;
 
 const MEMBERS: usize = 4;
 
-const PARAMETERS: [&str; 13] = [
+const PARAMETERS: [&str; 20] = [
     "parameters",
     "scheme",
     "threshold",
@@ -55,6 +55,13 @@ const PARAMETERS: [&str; 13] = [
     "max_wh_per_slot",
     "registers",
     "register",
+    "range_proofs",
+    "tariff",
+    "cycle_s",
+    "steps",
+    "step",
+    "name",
+    "spans",
 ];
 
 /// A region with keys that depend on nothing but seeds.

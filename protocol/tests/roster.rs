@@ -14,7 +14,7 @@ use std::num::NonZeroU32;
 use aggregation::{Canonical as _, Context, ElGamal, Scheme as _};
 use common::founding::{EPOCH, Founding, first_slot};
 use common::{
-    START, collector_identity, drain, events, meter_id, meter_identity, new_meter, region_id,
+    START, collector_identity, drain, events, meter_id, meter_identity, new_meter, peak, region_id,
     registrar, rng,
 };
 use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
@@ -26,8 +26,10 @@ use protocol::message::Roster;
 use protocol::output::Event;
 use protocol::parameters::Parameters;
 use protocol::reading::Register;
-use protocol::roster::RosterError;
+use protocol::roster::{AcceptedRoster, RosterError};
+use protocol::slot::Window;
 use protocol::statement::Place;
+use protocol::tariff::StepId;
 use serde_bytes::ByteBuf;
 
 type Street = Founding<ElGamal>;
@@ -275,6 +277,7 @@ fn a_meter_refuses_legal_parameters_that_it_was_not_invited_to() {
         |given: &mut Parameters| given.max_wh_per_slot = u32::MAX,
         |given: &mut Parameters| given.window_slots = NonZeroU32::new(8).unwrap(),
         |given: &mut Parameters| given.registers.push(Register::Export),
+        |given: &mut Parameters| with_peak(3, 8)(given),
     ] {
         assert_eq!(bent(|roster| bend(&mut roster.parameters)), RosterError::Invitation);
     }
@@ -333,6 +336,46 @@ fn a_meter_refuses_registers_that_are_none_twice_or_out_of_order() {
     for registers in [vec![], vec![Import, Import], vec![Export, Import]] {
         assert_eq!(bent_parameters(|given| given.registers = registers).0, "registers");
     }
+}
+
+/// A peak of so many slots of each so many, in windows of eight slots.
+fn with_peak(slots: u32, of: u32) -> impl FnOnce(&mut Parameters) {
+    move |given| {
+        given.window_slots = NonZeroU32::new(8).unwrap();
+        given.tariff = peak(slots, of);
+    }
+}
+
+#[test]
+fn a_roster_whose_smallest_step_has_too_few_slots_is_refused() {
+    // Two of eight, six of eight, and three of nine, of which a window of
+    // eight can miss one.
+    for (slots, of, said) in [
+        (2, 8, "`peak` with 2 slots in a window of 8"),
+        (6, 8, "`rest` with 2 slots in a window of 8"),
+        (3, 9, "`peak` with 2 slots in a window of 8"),
+    ] {
+        let error = bent(|roster| with_peak(slots, of)(&mut roster.parameters));
+        let RosterError::Parameter(error) = error else { panic!("{error}") };
+        assert_eq!((error.key, error.value.as_str()), ("tariff.steps", said));
+        assert!(error.accepted.starts_with("at least min_slots = 3 of each step"), "{error}");
+    }
+}
+
+#[test]
+fn a_roster_divides_its_slots_into_steps() {
+    let mut street = Street::of(MEMBERS);
+    with_peak(3, 8)(&mut street.roster.parameters);
+    let signed = street.signed();
+    let roster =
+        AcceptedRoster::<ElGamal>::open(&signed, &region_id(), &registrar().key()).unwrap();
+    let of = |step| roster.step_slots(Window(1), StepId(step));
+    let (peak, rest) = (of(0), of(1));
+    assert_eq!((peak.len(), rest.len(), of(2).len()), (3, 5, 0));
+    assert!(peak.iter().all(|slot| roster.step_of(*slot) == StepId(0)));
+    let mut all = [peak, rest].concat();
+    all.sort();
+    assert!(all.into_iter().eq((8..16).map(|at| first_slot().plus(at))));
 }
 
 #[test]

@@ -8,9 +8,10 @@ use aggregation::Scheme;
 use protocol::collector::TermsError;
 use protocol::id::{MeterId, NameError, RegionId};
 use protocol::keygen::StoredError;
-use protocol::parameters::{Floors, Parameters, Threshold, ThresholdRule};
+use protocol::parameters::{Floors, Parameters, RangeProofs, Threshold, ThresholdRule};
 use protocol::reading::Register;
 use protocol::slot::Timestamp;
+use protocol::tariff::Tariff;
 use thiserror::Error;
 
 use crate::faults::Faults;
@@ -76,6 +77,8 @@ impl Plan {
             deadline_s: 600,
             max_wh_per_slot: 0xffff,
             registers: vec![Register::Import],
+            range_proofs: RangeProofs::Off,
+            tariff: Tariff::single(),
         };
         let start = Timestamp(1_800_000_000_000);
         Self {
@@ -137,6 +140,7 @@ impl Plan {
             max_corrupted: given.max_corrupted,
             min_slots: given.min_slots,
             slot_seconds: given.slot_seconds.get(),
+            range_proofs: given.range_proofs,
         }
     }
 }

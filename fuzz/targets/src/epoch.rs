@@ -80,6 +80,7 @@ fn admits_no_stranger(roster: &AcceptedRoster<ElGamal>) {
         max_corrupted: parameters.max_corrupted,
         min_slots: parameters.min_slots,
         slot_seconds: parameters.slot_seconds.get(),
+        range_proofs: parameters.range_proofs,
     };
     for member in &body.members {
         let own = OwnTerms {

@@ -9,7 +9,7 @@ use protocol::id::{Digest, Epoch, MeterId, RegionId, Sender};
 use protocol::identity::{Identity, IdentityKey};
 use protocol::message::Kind;
 use protocol::meter::Terms;
-use protocol::parameters::{Floors, ThresholdRule};
+use protocol::parameters::{Floors, RangeProofs, ThresholdRule};
 use protocol::slot::Timestamp;
 
 pub(crate) const EPOCH: Epoch = Epoch(1);
@@ -53,6 +53,7 @@ pub(crate) fn terms(registrar: IdentityKey) -> Terms {
         max_corrupted: 0,
         min_slots: 2,
         slot_seconds: 1,
+        range_proofs: RangeProofs::Off,
     };
     Terms { region: region(), meter: meter(), registrar, floors }
 }

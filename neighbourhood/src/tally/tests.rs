@@ -6,8 +6,9 @@ use meter_agent::source::simulated::SimulatedConfig;
 use protocol::id::Digest;
 use protocol::identity::Identity;
 use protocol::message::Member;
-use protocol::parameters::{Parameters, Threshold};
+use protocol::parameters::{Parameters, RangeProofs, Threshold};
 use protocol::slot::Slot;
+use protocol::tariff::Tariff;
 use serde_bytes::ByteBuf;
 use std::num::NonZeroU32;
 
@@ -66,6 +67,8 @@ pub(crate) fn roster_of<'a>(names: impl Iterator<Item = &'a str>, needed: u16) -
             deadline_s: 20,
             max_wh_per_slot: 65_535,
             registers: vec![Register::Import],
+            range_proofs: RangeProofs::Off,
+            tariff: Tariff::single(),
         },
         group_key: ByteBuf::new(),
         members: names.map(member).collect(),

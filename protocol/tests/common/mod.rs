@@ -17,10 +17,11 @@ use protocol::identity::Identity;
 use protocol::keygen::Registrar;
 use protocol::message::Invited;
 use protocol::output::{Event, Output, Publication};
-use protocol::parameters::{Floors, Parameters, Threshold, ThresholdRule};
+use protocol::parameters::{Floors, Parameters, RangeProofs, Threshold, ThresholdRule};
 use protocol::reading::Register;
 use protocol::record::Records;
 use protocol::slot::Timestamp;
+use protocol::tariff::{Step, Tariff};
 use protocol::{collector, meter};
 use rand::SeedableRng as _;
 
@@ -100,6 +101,8 @@ pub(crate) fn parameters<S: Scheme>() -> Parameters {
         deadline_s: 7200,
         max_wh_per_slot: 65_535,
         registers: vec![Register::Import],
+        range_proofs: RangeProofs::Off,
+        tariff: Tariff::single(),
     }
 }
 
@@ -112,6 +115,14 @@ pub(crate) fn both_registers<S: Scheme>() -> Parameters {
     Parameters { registers: vec![Register::Import, Register::Export], ..parameters::<S>() }
 }
 
+/// A step of the first so many slots of each so many, and the rest.
+pub(crate) fn peak(slots: u32, of: u32) -> Tariff {
+    let seconds = |slots| slots * parameters::<Plain>().slot_seconds.get();
+    let step = |name: &str, spans| Step { name: name.parse().unwrap(), spans };
+    let steps = vec![step("peak", vec![(0, seconds(slots))]), step("rest", vec![])];
+    Tariff::new(NonZeroU32::new(seconds(of)).unwrap(), steps).unwrap()
+}
+
 /// Floors that [`parameters`] keep to without room, but for the threshold.
 pub(crate) fn floors<S: Scheme>() -> Floors {
     let given = parameters::<S>();
@@ -122,6 +133,7 @@ pub(crate) fn floors<S: Scheme>() -> Floors {
         max_corrupted: given.max_corrupted,
         min_slots: given.min_slots,
         slot_seconds: given.slot_seconds.get(),
+        range_proofs: given.range_proofs,
     }
 }
 

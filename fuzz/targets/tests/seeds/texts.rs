@@ -184,13 +184,35 @@ members{members}"
             ("both-registers", "registers = [\"import\"]", "registers = [\"export\", \"import\"]"),
             ("register-twice", "registers = [\"import\"]", "registers = [\"import\", \"import\"]"),
             ("register-gas", "registers = [\"import\"]", "registers = [\"gas\"]"),
+            ("range-proofs", "range_proofs = \"off\"", "range_proofs = \"audit\""),
             ("largest-reading", "max_wh_per_slot = 65535", "max_wh_per_slot = 4294967295"),
             ("reading-between", "max_wh_per_slot = 65535", "max_wh_per_slot = 70000"),
             ("longest-deadline", "grace_s = 120", "grace_s = 86400\ndeadline_s = 31622400"),
             ("name-with-a-plus", "name = \"north\"", "name = \"+\""),
         ],
     );
+    tariffs(&mut corpus, &sample);
     corpus
+}
+
+/// Two steps in windows of a week.
+fn tariffs(corpus: &mut Corpus, sample: &str) {
+    let one = "[{ name = \"all\" }]";
+    let day =
+        |times: &str| format!("[{{ name = \"day\", times = [{times}] }}, {{ name = \"rest\" }}]");
+    let week = sample.replace("window_slots = 10", "window_slots = 672");
+    bent_text(
+        corpus,
+        &week,
+        &[
+            ("two-steps", one, &day("\"mon-fri 07:00-22:00\"")),
+            ("step-over-midnight", one, &day("\"22:00-06:00:30\", \"sun 06:00:30-22:00\"")),
+            ("step-of-no-days", one, &day("\"mo-fr 07:00-22:00\"")),
+            ("step-without-times", one, &day("")),
+            ("step-of-few-slots", one, &day("\"mon 07:00-08:00\"")),
+            ("times-that-overlap", one, &day("\"07:00-22:00\", \"mon 08:00-09:00\"")),
+        ],
+    );
 }
 
 pub(crate) fn broker_configs() -> Corpus {
