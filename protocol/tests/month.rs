@@ -20,7 +20,10 @@ const CORRUPTED: usize = 67;
 
 /// The defaults: ten slots make a bill, ten honest contributors a sum.
 const MIN_SLOTS: usize = 10;
-const RULE: Rule = Rule { min_slots: MIN_SLOTS as u16, contributors_needed: 10 + CORRUPTED };
+const RULE: Rule = Rule { min_slots: 10, contributors_needed: 10 + CORRUPTED };
+
+/// Where the slots of the month after begin.
+const NEXT_MONTH: u64 = 1_000_000;
 
 /// Slots a day of steps of 24 hours, 4 hours and 1 hour.
 const STEPS: [usize; 3] = [96, 16, 4];
@@ -102,20 +105,24 @@ impl Month {
         (0..).map(Slot).zip(self.counted.iter().map(set)).collect()
     }
 
-    /// How many slots in a hundred are withheld; and how many still are after
-    /// a month like any other.
-    fn withheld(&self) -> [f64; 2] {
-        let mut waiting = self.listing();
-        let percent = |slots: usize| 100.0 * slots as f64 / self.counted.len() as f64;
-        let opened = open(&waiting, RULE);
-        waiting.retain(|slot, _| !opened.contains(slot));
-        let first = percent(waiting.len());
-        let next = Self::new(self.per_day).dropouts(1).listing();
-        waiting.extend(next.into_iter().map(|(slot, set)| (slot.plus(1_000_000), set)));
-        let opened = open(&waiting, RULE);
-        waiting.retain(|slot, _| !opened.contains(slot));
-        [first, percent(waiting.len())]
+    /// The slots that are withheld after this month.
+    fn withheld(&self) -> BTreeMap<Slot, MemberSet> {
+        withheld(self.listing())
     }
+
+    /// Those of them that still are after a month like any other.
+    fn withheld_for_long(&self) -> BTreeMap<Slot, MemberSet> {
+        let mut waiting = self.withheld();
+        let next = Self::new(self.per_day).dropouts(1).listing();
+        waiting.extend(next.into_iter().map(|(slot, set)| (slot.plus(NEXT_MONTH), set)));
+        withheld(waiting)
+    }
+}
+
+fn withheld(mut counted: BTreeMap<Slot, MemberSet>) -> BTreeMap<Slot, MemberSet> {
+    let opened = open(&counted, RULE);
+    counted.retain(|slot, _| !opened.contains(slot));
+    counted
 }
 
 type Change = fn(Month) -> Month;
@@ -123,44 +130,69 @@ type Change = fn(Month) -> Month;
 const HONEST: [(&str, Change); 6] = [
     ("everybody is counted always", |month| month),
     ("1 % of all contributions are missing", |month| month.dropouts(1)),
-    ("every member is away on two days", |month| month.dropouts(1).days_off(2)),
-    ("a member is counted in 30 % of the slots", |month| month.dropouts(1).one_at_30_percent()),
-    ("half the region is out for two days", |month| month.dropouts(1).half_out_for_two_days()),
-    ("all of these together", |month| {
+    ("the same, and every member is away on two days", |month| month.dropouts(1).days_off(2)),
+    ("the same, and one is counted in 30 % of the slots", |month| {
+        month.dropouts(1).one_at_30_percent()
+    }),
+    ("the same, and half the region is out for two days", |month| {
+        month.dropouts(1).half_out_for_two_days()
+    }),
+    ("all of these", |month| {
         month.dropouts(1).days_off(2).one_at_30_percent().half_out_for_two_days()
     }),
 ];
 
-const LATE: [(&str, Change); 4] = [
-    ("a member returns for the last slot", |month| month.dropouts(1).returning(1, 1)),
-    ("a member returns for the last 5 slots", |month| month.dropouts(1).returning(1, 5)),
-    ("a member returns for the last 9 slots", |month| month.dropouts(1).returning(1, 9)),
-    ("ten members return for the last 9 slots", |month| month.dropouts(1).returning(10, 9)),
+/// With how many members make trouble.
+const TROUBLE: [(&str, usize, Change); 8] = [
+    ("one returns for the last slot", 1, |month| month.returning(1, 1)),
+    ("one returns for the last 5 slots", 1, |month| month.returning(1, 5)),
+    ("one returns for the last 9 slots", 1, |month| month.returning(1, 9)),
+    ("10 return for the last 9 slots", 10, |month| month.returning(10, 9)),
+    ("one is counted in 9 slots of its choice", 1, |month| month.sabotage(1)),
+    ("3 are counted in 9 slots each", 3, |month| month.sabotage(3)),
+    ("10 are counted in 9 slots each", 10, |month| month.sabotage(10)),
+    ("67 are counted in 9 slots each", 67, |month| month.sabotage(67)),
 ];
 
-const SABOTAGE: [(&str, Change); 4] = [
-    ("a member is counted in 9 slots", |month| month.dropouts(1).sabotage(1)),
-    ("3 members are counted in 9 slots each", |month| month.dropouts(1).sabotage(3)),
-    ("10 members are counted in 9 slots each", |month| month.dropouts(1).sabotage(10)),
-    ("67 members are counted in 9 slots each", |month| month.dropouts(1).sabotage(CORRUPTED)),
-];
+fn print_row(what: &str, change: impl Fn(Month) -> Month) {
+    let percent = |per_day| {
+        let month = change(Month::new(per_day));
+        let slots = month.counted.len();
+        let ten_thousandths = (month.withheld().len() * 10_000 + slots / 2) / slots;
+        format!("{}.{:02} %", ten_thousandths / 100, ten_thousandths % 100)
+    };
+    println!("| {what} | {} |", STEPS.map(percent).join(" | "));
+}
 
-fn row(what: &str, change: Change) -> Vec<[f64; 2]> {
-    let withheld: Vec<_> = STEPS.map(|per_day| change(Month::new(per_day)).withheld()).to_vec();
-    let cells: Vec<String> =
-        withheld.iter().map(|[first, next]| format!("{first:.2} %, then {next:.2} %")).collect();
-    println!("| {what} | {} |", cells.join(" | "));
-    withheld
+#[test]
+fn honest_dropouts_withhold_nothing() {
+    for (what, change) in HONEST {
+        for per_day in STEPS {
+            assert_eq!(change(Month::new(per_day)).withheld(), BTreeMap::new(), "{what}");
+        }
+    }
+}
+
+#[test]
+fn each_who_comes_too_rarely_withholds_too_few_slots_for_a_bill_until_it_comes_again() {
+    for (what, members, change) in TROUBLE {
+        for per_day in [16, 4] {
+            let month = change(Month::new(per_day).dropouts(1));
+            let withheld = month.withheld().len();
+            assert!((1..=members * (MIN_SLOTS - 1)).contains(&withheld), "{what}: {withheld}");
+            assert_eq!(month.withheld_for_long(), BTreeMap::new(), "{what}");
+        }
+    }
 }
 
 #[test]
 #[ignore = "prints the table of docs/bills.md: with --release"]
-fn withheld() {
+fn what_is_withheld() {
     println!("| what | 2,976 slots | 496 slots | 124 slots |\n|---|---|---|---|");
     for (what, change) in HONEST {
-        row(what, change);
+        print_row(what, change);
     }
-    for (what, change) in LATE.into_iter().chain(SABOTAGE) {
-        row(what, change);
+    for (what, _, change) in TROUBLE {
+        print_row(what, |month| change(month.dropouts(1)));
     }
 }

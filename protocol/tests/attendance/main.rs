@@ -98,9 +98,30 @@ fn whichever_two_members_are_corrupted_no_reading_and_no_small_sum_follows() {
 
 #[test]
 #[ignore = "minutes: for the nightly run, with --release"]
-fn in_a_hundred_thousand_windows_no_reading_and_no_small_sum_follows() {
+fn in_a_hundred_thousand_regions_no_reading_and_no_small_sum_follows() {
     check((10_000..60_000).map(by_chance));
     check((10_000..60_000).map(adversarial));
+}
+
+#[test]
+fn a_smallest_cut_is_a_smallest_sum_of_all_that_are_formed_by_trial() {
+    let mut tried = 0;
+    for mut case in (0..300).map(tiny) {
+        let (published, corrupted) = (case.publish(), case.corrupted());
+        let equations = published.equations(&corrupted);
+        if (1..=7).contains(&equations.len()) {
+            tried += 1;
+            let smallest = published.smallest_sum(&corrupted);
+            assert_eq!(
+                smallest,
+                equations.smallest_by_trial(),
+                "{:?} {:?}",
+                case.terms,
+                case.windows
+            );
+        }
+    }
+    assert!(tried > 50, "{tried}");
 }
 
 /// Who was counted in the first window.

@@ -110,9 +110,8 @@ impl Published {
         self.counted.iter().flat_map(of_slot).zip(0..).collect()
     }
 
-    /// The readings that follow from all sums, for who knows those of the
-    /// corrupted members.
-    pub(crate) fn read(&self, corrupted: &Members) -> Vec<(u16, Slot)> {
+    /// All sums, less the readings of the corrupted members, who tell.
+    pub(crate) fn equations(&self, corrupted: &Members) -> Equations {
         let unknowns = self.unknowns(corrupted);
         let mut equations = Equations::new(unknowns.len());
         for slot in &self.sums {
@@ -123,7 +122,13 @@ impl Published {
             let held = bill.slots.iter().filter_map(|slot| unknowns.get(&(bill.member, *slot)));
             equations.push(held.copied());
         }
-        let read = equations.determined();
+        equations
+    }
+
+    /// The readings that follow from all sums.
+    pub(crate) fn read(&self, corrupted: &Members) -> Vec<(u16, Slot)> {
+        let read = self.equations(corrupted).determined();
+        let unknowns = self.unknowns(corrupted);
         unknowns.iter().filter(|(_, at)| read.contains(at)).map(|(reading, _)| *reading).collect()
     }
 

@@ -33,6 +33,24 @@ impl Equations {
         self.rows.iter().map(held).filter(|held| held.len() == 1).flatten().collect()
     }
 
+    /// How many sums there are.
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The fewest unknowns that are left where each sum is added, subtracted or
+    /// left out, in all ways; none where nothing is ever left.
+    pub(crate) fn smallest_by_trial(&self) -> Option<usize> {
+        let powers: Vec<usize> = (0..).take(self.rows.len()).map(|at| 3_usize.pow(at)).collect();
+        let factor = |trial: usize, power: &usize| [0, 1, PRIME - 1][trial / power % 3];
+        let value = |trial: usize, unknown: usize| -> u64 {
+            let held = powers.iter().zip(&self.rows).filter(|(_, row)| row[unknown] != 0);
+            held.fold(0, |sum, (power, _)| (sum + factor(trial, power)) % PRIME)
+        };
+        let left = |trial| (0..self.unknowns).filter(|at| value(trial, *at) != 0).count();
+        (0..3_usize.pow(powers.len().try_into().unwrap())).map(left).filter(|left| *left > 0).min()
+    }
+
     fn reduce(&mut self) {
         let mut done = 0;
         for column in 0..self.unknowns {
