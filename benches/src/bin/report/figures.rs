@@ -1,5 +1,6 @@
 //! What is on the page: every figure with its parts and its target.
 
+mod attendance;
 mod ceremony;
 mod rounds;
 mod sums;
@@ -28,7 +29,8 @@ pub(crate) struct Part {
 
 /// Every figure of ours.
 pub(crate) fn figures() -> Vec<Figure> {
-    [rounds::figures(), sums::figures(), ceremony::figures()].into_iter().flatten().collect()
+    let all = [rounds::figures(), attendance::figures(), sums::figures(), ceremony::figures()];
+    all.into_iter().flatten().collect()
 }
 
 pub(crate) use ceremony::{CEREMONIES, Ceremony};
