@@ -187,3 +187,13 @@ fn a_slot_that_counts_nobody_is_opened_and_holds_nobody_up() {
     assert_eq!(terms.open(&counted), BTreeSet::from([Slot(5)]));
     assert_eq!(terms.open(&Listing::new()), BTreeSet::new());
 }
+
+#[test]
+fn where_a_bill_takes_more_slots_than_there_are_none_is_opened() {
+    let counted: Listing = (0..4).map(|at| (Slot(at), Members::from([0, 1, 2]))).collect();
+    for min_slots in 2..=70 {
+        let terms = Terms { members: 3, min_slots, min_contributors: 2, max_corrupted: 0 };
+        let opened = if min_slots <= 4 { 4 } else { 0 };
+        assert_eq!(terms.open(&counted).len(), opened, "{min_slots}");
+    }
+}
