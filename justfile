@@ -41,16 +41,20 @@ attacks *names:
 defences *names:
     attacks/run --without {{ names }}
 
-# Mutants of the release guard, the roster and the envelope; needs cargo-mutants
+# Mutants of the release guard, the roster, the envelope and the open slots; needs cargo-mutants
 mutants:
-    cargo mutants -p protocol --file protocol/src/release.rs --file protocol/src/roster.rs --file protocol/src/envelope.rs
+    cargo mutants -p protocol --file protocol/src/release.rs --file protocol/src/roster.rs --file protocol/src/envelope.rs --file protocol/src/attendance.rs --file protocol/src/members.rs
 
 # A hundred chaotic worlds in virtual time
 worlds:
     cargo test --release --locked -p simulator -- --ignored
 
+# A hundred thousand regions whose members attend by chance and as would serve somebody
+attendance:
+    cargo test --release --locked -p protocol --test attendance -- --ignored
+
 # What takes too long for CI: run it by hand on an idle machine, and note its result with its commit
-nightly: attacks defences worlds mutants bench
+nightly: attacks defences worlds attendance mutants bench
 
 # Where benchmarks are built and what they measured is kept
 bench_dir := env("CARGO_TARGET_DIR", justfile_directory() / "target") / "bench"

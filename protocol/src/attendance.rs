@@ -36,6 +36,7 @@ pub fn open(counted: &BTreeMap<Slot, MemberSet>, rule: Rule) -> BTreeSet<Slot> {
     // largest. None of its slots fails below, in whatever order the others go:
     // each has all its partners within it.
     let mut search = Search::new(counted, rule);
+    // Every open slot that lacks partners is among these, and once.
     let mut unsure: Vec<usize> = (0..counted.len()).collect();
     while let Some(at) = unsure.pop() {
         if search.fails(at) {
@@ -84,21 +85,18 @@ impl Search {
     /// it takes to know: no two are compared twice for the same one.
     fn fails(&mut self, at: usize) -> bool {
         let Self { needed, members, open, found } = self;
-        let is_open = |at: usize| open.get(at) == Some(&true);
         let (Some(own), Some(found)) = (members.get(at), found.get_mut(at)) else { return false };
-        while is_open(at) && found.lacks() && found.searched + 1 < members.len() {
+        while found.lacks() && found.searched + 1 < members.len() {
             found.searched += 1;
             let other = (at + found.searched) % members.len();
-            if is_open(other)
-                && let Some(other) = members.get(other)
-            {
+            if let (Some(true), Some(other)) = (open.get(other), members.get(other)) {
                 found.change(own, other, *needed, Counters::add);
             }
         }
-        is_open(at) && found.lacks()
+        found.lacks()
     }
 
-    /// Removes a slot, and gives those that now lack a partner.
+    /// Removes a slot, and gives those that lacked no partner until then.
     fn remove(&mut self, at: usize) -> Vec<usize> {
         let Self { needed, members, open, found } = self;
         if let Some(open) = open.get_mut(at) {
@@ -109,8 +107,9 @@ impl Search {
         for (other, ((own, found), open)) in members.iter().zip(found).zip(open).enumerate() {
             let distance = (at + members.len() - other) % members.len();
             if *open && distance <= found.searched {
+                let lacked = found.lacks();
                 found.change(own, removed, *needed, Counters::subtract);
-                if found.lacks() {
+                if !lacked && found.lacks() {
                     lacking.push(other);
                 }
             }

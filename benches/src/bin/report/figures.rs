@@ -1,5 +1,6 @@
 //! What is on the page: every figure with its parts and its target.
 
+mod attendance;
 mod ceremony;
 mod ranges;
 mod rounds;
@@ -30,6 +31,7 @@ pub(crate) struct Part {
 /// Every figure of ours.
 pub(crate) fn figures() -> Vec<Figure> {
     let all = [rounds::figures(), sums::figures(), ranges::figures(), ceremony::figures()];
+    let all = [rounds::figures(), attendance::figures(), sums::figures(), ceremony::figures()];
     all.into_iter().flatten().collect()
 }
 
