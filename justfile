@@ -41,9 +41,20 @@ attacks *names:
 defences *names:
     attacks/run --without {{ names }}
 
-# Mutants of the release guard, the roster, the envelope and the open slots; needs cargo-mutants
-mutants:
-    cargo mutants -p protocol --file protocol/src/release.rs --file protocol/src/roster.rs --file protocol/src/envelope.rs --file protocol/src/attendance.rs --file protocol/src/members.rs
+# What is mutated, in a copy of the tree, and where it is noted
+target_dir := env("CARGO_TARGET_DIR", justfile_directory() / "target")
+mutated := "--file protocol/src/release.rs --file 'protocol/src/release/*.rs' --file protocol/src/roster.rs --file protocol/src/envelope.rs --file protocol/src/attendance.rs --file protocol/src/members.rs"
+mutants_cargo := "cargo mutants -p protocol --profile mutants --cargo-arg=--locked --output " + quote(target_dir) + " " + mutated
+
+# The tests that catch almost all of them: the other binaries are linked for the rest alone
+mutants_near := prepend("--cargo-arg=--test=", "attendance claims dealing envelope epochs guard kept listings requests restored roster")
+
+# Mutants of the release guard, the roster, the envelope and the open slots, or some of them, as with `--re check_time`; needs cargo-mutants
+mutants *some:
+    mkdir -p {{ quote(target_dir) }}
+    -{{ mutants_cargo }} --cargo-arg=--lib {{ mutants_near }} {{ some }}
+    # What is left meets every test of the crate.
+    {{ mutants_cargo }} --iterate --cargo-arg=--tests {{ some }}
 
 # A hundred chaotic worlds in virtual time
 worlds:
@@ -57,7 +68,7 @@ attendance:
 nightly: attacks defences worlds attendance mutants bench
 
 # Where benchmarks are built and what they measured is kept
-bench_dir := env("CARGO_TARGET_DIR", justfile_directory() / "target") / "bench"
+bench_dir := target_dir / "bench"
 bench_cargo := "--manifest-path benches/Cargo.toml --target-dir " + quote(bench_dir) + " --locked"
 
 # Every benchmark, into docs/performance.md: needs a quarter of an hour and an idle machine

@@ -134,10 +134,7 @@ fn a_holder_refuses_a_claim_that_was_signed_by_another_member() {
 fn a_holder_refuses_a_claim_that_is_replayed_for_another_window() {
     let mut billed = Billed::<ElGamal>::honest();
     let claim = billed.claim(1, &ALL, &ALL);
-    for position in 4..8 {
-        billed.end_slot(position, &[]);
-        billed.hear(position);
-    }
+    billed.end_second_window();
     let next = Window(1);
     let signed = billed.street.by_meter(1, &claim);
     let answer = billed.street.ask(HOLDER, &bill_request(next, &[signed]));
@@ -168,6 +165,23 @@ fn a_holder_refuses_a_second_claim_to_another_sum() {
     let other = billed.signed_claim(2, &ALL, &ALL);
     assert_eq!(billed.ask(&[second, other]), refused(Reason::SecondClaim(meter_id(1))));
     assert_eq!(billed.ask(&[honest]).name(), "share");
+}
+
+#[test]
+fn a_holder_refuses_a_second_claim_once_the_window_before_is_forgotten() {
+    let mut billed = Billed::<ElGamal>::honest();
+    billed.end_second_window();
+    let ask = |billed: &mut Billed<ElGamal>, summed: std::ops::Range<usize>| {
+        let played: Vec<_> = billed.played[1][summed].iter().collect();
+        let claim = billed.street.claim((1, Window(1)), &ALL, &played);
+        let message = billed.street.by_meter(1, &claim);
+        billed.street.ask(HOLDER, &bill_request(Window(1), &[message]))
+    };
+    assert_eq!(ask(&mut billed, 4..8).name(), "share");
+    let closes = billed.street.roster.slot_closes(billed.street.slot(3));
+    billed.street.now = closes + Duration::from_hours(2);
+    billed.street.meters[HOLDER].handle_timeout(billed.street.now);
+    assert_eq!(ask(&mut billed, 4..7), refused(Reason::SecondClaim(meter_id(1))));
 }
 
 #[test]

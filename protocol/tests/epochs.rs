@@ -326,8 +326,9 @@ fn of_epoch(disk: &Records, epoch: Epoch) -> Vec<Sort> {
 #[test]
 fn all_that_an_epoch_needed_is_erased_after_its_last_deadline() {
     let (mut street, mut first) = in_second();
-    first.end_before(street.body().first_slot);
-    let deadline = first.last_deadline();
+    // That of the last slot before the second epoch, by the clock.
+    let end = first.grid().start(street.body().first_slot);
+    let deadline = end + Duration::from_mins(1) + Duration::from_hours(2);
     street.run_until(deadline);
     let at_deadline = of_epoch(&street.disks[0], FIRST);
     assert!(at_deadline.contains(&Sort::KeyShare) && at_deadline.contains(&Sort::Roster));

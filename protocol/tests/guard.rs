@@ -12,7 +12,9 @@ mod common;
 
 use std::time::Duration;
 
-use aggregation::{Canonical as _, Context, DecodeError, ElGamal, Plain, Scheme as _, Stored as _};
+use aggregation::{
+    Canonical as _, Context, DecodeError, ElGamal, Participant, Plain, Scheme as _, Stored as _,
+};
 use common::bent::AnyContribution;
 use common::region::{Answer, HOLDER, IMPORT, MEMBERS, Region, ended, messages, region_request};
 use common::{events, meter_id, meter_identity, region_id, rng};
@@ -24,8 +26,8 @@ use protocol::id::{Digest, Epoch, RegionId, Sender};
 use protocol::message::{Contribution, Refusal};
 use protocol::output::Event;
 use protocol::record::Sort;
-use protocol::release::{self, Reason};
-use protocol::slot::Slot;
+use protocol::release::{self, Guard, Reason};
+use protocol::slot::{Slot, Window};
 use serde_bytes::ByteBuf;
 
 type Street = Region<ElGamal>;
@@ -330,4 +332,20 @@ fn a_holder_publishes_one_refusal_a_second_and_counts_them_all() {
     }
     assert_eq!(published, 2);
     assert_eq!(street.meters[HOLDER].counters().get("refused"), Some(&20));
+}
+
+#[test]
+fn a_guard_forgets_the_windows_before_one_and_no_later_window() {
+    let mut street = PlainStreet::open(MEMBERS);
+    street.run_slots(0..8);
+    let own = (Participant(0), meter_id(HOLDER));
+    let mut guard = Guard::new(street.secret(HOLDER), own, street.now);
+    guard.restore(&street.roster, &street.disks[HOLDER]).unwrap();
+    let answered = |guard: &Guard<Plain>| {
+        let sets = [0, 3, 4, 7].map(|position| guard.set(street.slot(position)).is_some());
+        (sets, [0, 1].map(|window| guard.has_billed(Window(window))))
+    };
+    assert_eq!(answered(&guard), ([true; 4], [true; 2]));
+    guard.forget(Window(1), street.slot(4));
+    assert_eq!(answered(&guard), ([false, false, true, true], [false, true]));
 }

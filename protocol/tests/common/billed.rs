@@ -63,6 +63,14 @@ impl<S: Kit> Billed<S> {
         self.requests.push(request);
     }
 
+    /// Lets the second window end, and every slot of it be answered.
+    pub(crate) fn end_second_window(&mut self) {
+        for position in 4..8 {
+            self.end_slot(position, &[]);
+            self.hear(position);
+        }
+    }
+
     /// Asks the holder about the slot at a position.
     pub(crate) fn hear(&mut self, position: u32) {
         self.said = self.street.tell(HOLDER, &self.requests[position as usize]);

@@ -253,7 +253,7 @@ impl<S: Kit> Region<S> {
     }
 
     /// The secret of a member's key part, drawn again.
-    fn secret(&self, at: usize) -> S::Secret {
+    pub(crate) fn secret(&self, at: usize) -> S::Secret {
         let place = Place { binding: self.body().invitation, ..self.roster.place().clone() };
         S::key_part(Context(&place.key_part(&meter_id(at))), &mut meter_rng(at)).0
     }

@@ -30,8 +30,13 @@ pub(crate) struct Part {
 
 /// Every figure of ours.
 pub(crate) fn figures() -> Vec<Figure> {
-    let all = [rounds::figures(), sums::figures(), ranges::figures(), ceremony::figures()];
-    let all = [rounds::figures(), attendance::figures(), sums::figures(), ceremony::figures()];
+    let all = [
+        rounds::figures(),
+        attendance::figures(),
+        sums::figures(),
+        ranges::figures(),
+        ceremony::figures(),
+    ];
     all.into_iter().flatten().collect()
 }
 
