@@ -225,7 +225,7 @@ impl Scheme for ElGamal {
         sum.add(contribution);
     }
 
-    fn request(&self, sums: &[Aggregate], _: Participant) -> Request {
+    fn request(&self, sums: &[Aggregate]) -> Request {
         Request::new(sums)
     }
 
@@ -257,5 +257,13 @@ impl Scheme for ElGamal {
         accepted: &BTreeMap<Participant, Accepted>,
     ) -> Result<Vec<u64>, CombineError> {
         sharing::combine(self, decoder, sums, accepted)
+    }
+
+    fn opens(
+        &self,
+        sums: &[(Aggregate, u64)],
+        accepted: &BTreeMap<Participant, Accepted>,
+    ) -> Result<(), CombineError> {
+        sharing::opens(self, sums, accepted)
     }
 }

@@ -72,6 +72,22 @@ impl Plain {
     fn part(&self, of: Participant) -> Result<&Digest, ResponseError> {
         self.parts.get(usize::from(of.0)).ok_or(ResponseError::Unknown(of))
     }
+
+    /// Whether enough have answered for these sums.
+    fn check_help<'a>(
+        &self,
+        sums: impl Iterator<Item = &'a Aggregate>,
+        accepted: &BTreeMap<Participant, Accepted>,
+    ) -> Result<(), CombineError> {
+        let marks: Vec<_> = sums.map(|sum| sum.mark).collect();
+        let answered = |of: &Participant| accepted.get(of).is_some_and(|answer| answer.0 == marks);
+        let everyone = (0..).map(Participant).take(self.parts.len());
+        let (helped, missing): (Vec<_>, Vec<_>) = everyone.partition(answered);
+        if helped.len() < usize::from(self.threshold) {
+            return Err(CombineError::Missing(missing));
+        }
+        Ok(())
+    }
 }
 
 impl Scheme for Plain {
@@ -233,7 +249,7 @@ impl Scheme for Plain {
         *sum = sum.add(contribution.sum);
     }
 
-    fn request(&self, sums: &[Aggregate], _: Participant) -> Request {
+    fn request(&self, sums: &[Aggregate]) -> Request {
         Request(sums.iter().map(|sum| sum.mark).collect())
     }
 
@@ -275,19 +291,24 @@ impl Scheme for Plain {
         sums: &[(Aggregate, Range)],
         accepted: &BTreeMap<Participant, Accepted>,
     ) -> Result<Vec<u64>, CombineError> {
-        let marks: Vec<_> = sums.iter().map(|(sum, _)| sum.mark).collect();
-        let answered = |of: &Participant| accepted.get(of).is_some_and(|answer| answer.0 == marks);
-        let everyone = (0..).map(Participant).take(self.parts.len());
-        let (helped, missing): (Vec<_>, Vec<_>) = everyone.partition(answered);
-        if helped.len() < usize::from(self.threshold) {
-            return Err(CombineError::Missing(missing));
-        }
+        self.check_help(sums.iter().map(|(sum, _)| sum), accepted)?;
         let outside = (0..).zip(sums).filter(|(_, (sum, range))| sum.number > range.bound);
         let outside: Vec<_> = outside.map(|(position, _)| position).collect();
         if !outside.is_empty() {
             return Err(CombineError::OutOfRange(outside));
         }
         Ok(sums.iter().map(|(sum, _)| sum.number).collect())
+    }
+
+    fn opens(
+        &self,
+        sums: &[(Aggregate, u64)],
+        accepted: &BTreeMap<Participant, Accepted>,
+    ) -> Result<(), CombineError> {
+        self.check_help(sums.iter().map(|(sum, _)| sum), accepted)?;
+        let wrong = (0..).zip(sums).filter(|(_, (sum, value))| sum.number != *value);
+        let wrong: Vec<_> = wrong.map(|(position, _)| position).collect();
+        if wrong.is_empty() { Ok(()) } else { Err(CombineError::Wrong(wrong)) }
     }
 }
 

@@ -126,8 +126,9 @@ pub trait Scheme: Sized + Send + Sync + 'static {
     type Retained: Stored + Send;
     /// The fold of contributions; the default is the empty sum.
     type Aggregate: Clone + Debug + Default + PartialEq + Send;
-    /// What one participant is asked to do for a list of sums.
-    type Request;
+    /// What all participants are asked to do for a list of sums; each answers
+    /// its own part.
+    type Request: Debug + Send;
     /// What the participant answers.
     type Response: Canonical + Clone + Debug + PartialEq + Send;
     /// A response that was checked against its request.
@@ -281,8 +282,9 @@ pub trait Scheme: Sized + Send + Sync + 'static {
     /// Adds a contribution to a sum.
     fn fold(&self, sum: &mut Self::Aggregate, contribution: &Self::Contribution);
 
-    /// What to ask of one participant so that `sums` can be opened.
-    fn request(&self, sums: &[Self::Aggregate], of: Participant) -> Self::Request;
+    /// What to ask of the participants so that `sums` can be opened. It is made
+    /// once for all of them.
+    fn request(&self, sums: &[Self::Aggregate]) -> Self::Request;
 
     /// The participant's help with a request. This is the only verb that uses
     /// the secret on something that others have chosen.
@@ -321,4 +323,15 @@ pub trait Scheme: Sized + Send + Sync + 'static {
         sums: &[(Self::Aggregate, Range)],
         accepted: &BTreeMap<Participant, Self::Accepted>,
     ) -> Result<Vec<u64>, CombineError>;
+
+    /// Checks that each sum opens to the value beside it, with the responses
+    /// that [`Scheme::combine`] uses. It takes no decoder.
+    ///
+    /// # Errors
+    /// [`CombineError::Missing`] or [`CombineError::Wrong`].
+    fn opens(
+        &self,
+        sums: &[(Self::Aggregate, u64)],
+        accepted: &BTreeMap<Participant, Self::Accepted>,
+    ) -> Result<(), CombineError>;
 }

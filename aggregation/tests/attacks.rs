@@ -198,7 +198,7 @@ fn refusal(
     sums: &[<ElGamal as Scheme>::Aggregate],
     response: &Response,
 ) -> Option<ResponseError> {
-    let request = members.group.request(sums, Participant(0));
+    let request = members.group.request(sums);
     members.group.accept(Participant(0), &request, response, ROUND).err()
 }
 

@@ -28,6 +28,9 @@ laws! {
     several_sums_open_in_one_request
     missing_participants_are_named
     a_response_to_other_sums_counts_as_missing
+    sums_open_to_their_true_values
+    a_value_that_is_off_by_one_is_named
+    nothing_is_known_to_open_without_enough_responses
     a_response_is_bound_to_its_participant
     a_response_is_bound_to_its_request
     a_response_is_bound_to_its_context
@@ -157,6 +160,45 @@ fn a_response_to_other_sums_counts_as_missing<S: Scheme>(decoder: &S::Decoder) {
     assert_eq!(opened, Err(CombineError::Missing(vec![Participant(0)])));
 }
 
+/// Three sums of several contributions, with their values and all responses.
+#[expect(clippy::type_complexity, reason = "a pair that the tests take apart")]
+fn told<S: Scheme>(
+    members: &mut Members<S>,
+) -> (Vec<(S::Aggregate, u64)>, BTreeMap<Participant, S::Accepted>) {
+    let plaintexts = [&[1, 2][..], &[0], &[65535, 500, 8]];
+    let sums = plaintexts.map(|one| members.sum(one)).to_vec();
+    let accepted = accept_all(members, &sums);
+    let values = plaintexts.map(|one| one.iter().sum());
+    (sums.into_iter().zip(values).collect(), accepted)
+}
+
+fn sums_open_to_their_true_values<S: Scheme>(_: &S::Decoder) {
+    let mut members = Members::<S>::new(3);
+    let (sums, accepted) = told(&mut members);
+    assert_eq!(members.group.opens(&sums, &accepted), Ok(()));
+}
+
+fn a_value_that_is_off_by_one_is_named<S: Scheme>(_: &S::Decoder) {
+    let mut members = Members::<S>::new(3);
+    let (sums, accepted) = told(&mut members);
+    for at in 0..sums.len() {
+        for lie in [sums[at].1.wrapping_sub(1), sums[at].1 + 1] {
+            let mut told = sums.clone();
+            told[at].1 = lie;
+            let verdict = members.group.opens(&told, &accepted);
+            assert_eq!(verdict, Err(CombineError::Wrong(vec![at])), "{lie}");
+        }
+    }
+}
+
+fn nothing_is_known_to_open_without_enough_responses<S: Scheme>(_: &S::Decoder) {
+    let mut members = Members::<S>::new(3);
+    let (sums, mut accepted) = told(&mut members);
+    accepted.remove(&Participant(1));
+    let verdict = members.group.opens(&sums, &accepted);
+    assert_eq!(verdict, Err(CombineError::Missing(vec![Participant(1)])));
+}
+
 fn refusal<S: Scheme>(
     members: &Members<S>,
     of: u16,
@@ -164,7 +206,7 @@ fn refusal<S: Scheme>(
     response: &S::Response,
     context: Context<'_>,
 ) -> Option<ResponseError> {
-    let request = members.group.request(sums, Participant(of));
+    let request = members.group.request(sums);
     members.group.accept(Participant(of), &request, response, context).err()
 }
 
@@ -208,7 +250,7 @@ fn an_empty_sum_is_never_opened<S: Scheme>(_: &S::Decoder) {
     let refused = Some(ResponseError::Identity(1));
     assert_eq!(refusal(&members, 0, &sums, &honest, ROUND), refused);
     let Members { group, secrets, mut rng, .. } = members;
-    let request = group.request(&sums, Participant(0));
+    let request = group.request(&sums);
     let response = group.respond(&secrets[0], Participant(0), &request, ROUND, &mut rng);
     assert_eq!(response.err(), refused);
 }
@@ -220,7 +262,7 @@ fn a_stranger_neither_responds_nor_is_accepted<S: Scheme>(_: &S::Decoder) {
     let unknown = Some(ResponseError::Unknown(Participant(2)));
     assert_eq!(refusal(&members, 2, &sums, &response, ROUND), unknown);
     let Members { group, secrets, mut rng, .. } = members;
-    let request = group.request(&sums, Participant(2));
+    let request = group.request(&sums);
     let response = group.respond(&secrets[0], Participant(2), &request, ROUND, &mut rng);
     assert_eq!(response.err(), unknown);
 }

@@ -20,6 +20,7 @@ laws! {
     fewer_than_the_threshold_open_nothing
     a_response_to_other_sums_does_not_fill_a_quorum
     several_sums_open_in_one_request_to_a_quorum
+    a_quorum_shows_what_sums_open_to_and_nothing_else
     a_bad_response_is_named_and_the_others_open
     a_claim_opens_with_a_quorum
     a_dealt_group_says_its_threshold_and_an_undealt_one_its_size
@@ -116,11 +117,24 @@ fn several_sums_open_in_one_request_to_a_quorum<S: Scheme>(decoder: &S::Decoder)
     assert_eq!(open(&mut members, decoder, [0, 1, 3], &sums), Ok(vec![3, 40, 508]));
 }
 
+fn a_quorum_shows_what_sums_open_to_and_nothing_else<S: Scheme>(_: &S::Decoder) {
+    let mut members = dealt::<S>(3, 5);
+    let sums = [&[1, 2][..], &[40]].map(|one| members.sum(one));
+    let accepted = members.accept_from([0, 2, 4], &sums);
+    let opens = |values: [u64; 2]| {
+        let told: Vec<_> = sums.iter().cloned().zip(values).collect();
+        members.group.opens(&told, &accepted)
+    };
+    assert_eq!(opens([3, 40]), Ok(()));
+    assert_eq!(opens([3, 41]), Err(CombineError::Wrong(vec![1])));
+    assert_eq!(opens([40, 3]), Err(CombineError::Wrong(vec![0, 1])));
+}
+
 fn a_bad_response_is_named_and_the_others_open<S: Scheme>(decoder: &S::Decoder) {
     let mut members = dealt::<S>(3, 4);
     let sums = [members.sum(&[8])];
     let bad = members.respond(1, &sums);
-    let request = members.group.request(&sums, Participant(0));
+    let request = members.group.request(&sums);
     let refused = members.group.accept(Participant(0), &request, &bad, ROUND);
     assert_eq!(refused.err(), Some(ResponseError::Proof));
     assert_eq!(open(&mut members, decoder, [1, 2, 3], &sums), Ok(vec![8]));

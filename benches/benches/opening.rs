@@ -20,7 +20,7 @@ fn shares_of(group: &mut Group<'_>, sums: u64) {
     let sums_asked = region.sums(0..sums);
     let (scheme, of) = (region.roster.scheme(), Participant(0));
     let (secret, mut rng) = (region.secret(0), rng(3));
-    let request = scheme.request(&sums_asked, of);
+    let request = scheme.request(&sums_asked);
     let mut answer = || scheme.respond(secret, of, &request, CONTEXT, &mut rng).unwrap();
     let bytes = answer().to_bytes();
     group.bench_function(format!("share-{sums}"), |b| b.iter(|| answer().to_bytes()));
@@ -56,7 +56,7 @@ fn combine_of(group: &mut Group<'_>, holders: usize, table: &Table) {
     let accepted: BTreeMap<_, _> = region
         .holders()
         .map(|(of, secret)| {
-            let request = scheme.request(&sums, of);
+            let request = scheme.request(&sums);
             let response = scheme.respond(secret, of, &request, CONTEXT, &mut rng).unwrap();
             (of, scheme.accept(of, &request, &response, CONTEXT).unwrap())
         })

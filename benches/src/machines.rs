@@ -1,5 +1,6 @@
 //! Meters and collectors as their daemons run them, each fed by hand.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,6 +58,8 @@ pub fn collector(
         epoch_windows: 1,
         members: invited(members),
         patience: Duration::from_mins(10),
+        audit_percent: 0,
+        readmitted: BTreeMap::new(),
     };
     let keys = (collector_identity(), registrar());
     Collector::new(terms, keys, kept, (decoder.clone(), rng(99)), now).unwrap()

@@ -13,12 +13,12 @@ use protocol::identity::Identity;
 use protocol::keygen::Registrar;
 use protocol::message::{Claim, Contribution, Invited, Member, Request, Roster, Share};
 use protocol::parameters::{Parameters, RangeProofs, Threshold, ThresholdRule};
+use protocol::portion::Portion;
 use protocol::reading::Register;
 use protocol::release;
 use protocol::roster::AcceptedRoster;
 use protocol::slot::{Slot, Window};
-use protocol::slots::SlotSet;
-use protocol::tariff::Tariff;
+use protocol::tariff::{StepId, Tariff};
 use rand::{Rng as _, SeedableRng as _};
 use serde_bytes::ByteBuf;
 
@@ -28,7 +28,7 @@ use crate::keys::{self, Keys};
 pub const EPOCH: Epoch = Epoch(1);
 
 /// The window that everything is about; the first slot is its first.
-pub const WINDOW: Window = Window(0);
+pub const WINDOW: Portion = Portion { window: Window(0), step: StepId(0) };
 
 /// Slots of a window: a day.
 pub const WINDOW_SLOTS: u32 = 96;
@@ -173,18 +173,17 @@ impl Region {
         let statement = self.roster.place().contribution(&meter_id(at), slot, Register::Import);
         let Self { roster, device, rng, .. } = self;
         let (hidden, retained) = roster.scheme().contribute(device, wh, Context(&statement), rng);
-        let body = Contribution { slot, registers: registers(&hidden) };
+        let body = Contribution { slot, registers: registers(&hidden), range_proof: None };
         (self.by_member(at, &body), retained)
     }
 
-    /// A member's claim to the sum of the whole window.
-    pub fn claim(&mut self, at: usize, retained: &[&Retained]) -> Vec<u8> {
-        let slots: SlotSet = (0..WINDOW_SLOTS).collect();
+    /// A member's claim to the sum of the whole window, under a listing.
+    pub fn claim(&mut self, at: usize, listing: Digest, retained: &[&Retained]) -> Vec<u8> {
         let place = self.roster.place();
-        let statement = place.claim(&meter_id(at), WINDOW, &slots, Register::Import);
+        let statement = place.claim(&meter_id(at), WINDOW, &listing, Register::Import);
         let context = Context(&statement);
         let sum = self.roster.scheme().claim(retained, context, &mut self.rng).unwrap();
-        self.by_member(at, &Claim { window: WINDOW, slots, registers: registers(&sum) })
+        self.by_member(at, &Claim { portion: WINDOW, listing, registers: registers(&sum) })
     }
 
     /// What a member signs.
@@ -213,7 +212,7 @@ impl Region {
         let (digest, of) = (release::digest(request), participant(at));
         let statement = self.roster.place().share(&meter_id(at), &digest);
         let scheme = self.roster.scheme();
-        let asked = scheme.request(sums, of);
+        let asked = scheme.request(sums);
         let (secret, context) = (&self.secrets[at], Context(&statement));
         let response = scheme.respond(secret, of, &asked, context, &mut self.rng).unwrap();
         let response = ByteBuf::from(response.to_bytes());

@@ -8,7 +8,8 @@ use tokio::runtime::Builder;
 
 use crate::config::Config;
 use crate::epoch::EpochCommand;
-use crate::{decode, evidence};
+use crate::transcript::TranscriptCommand;
+use crate::{decode, evidence, report, verify};
 
 /// Collects encrypted readings and publishes sums, and nothing but sums.
 #[derive(Debug, Parser)]
@@ -44,6 +45,16 @@ enum Command {
         #[command(flatten)]
         options: evidence::Options,
     },
+    /// Reports the bills of each meter, register and tariff step, what of its
+    /// slots is pooled, withheld or estimated, and whether the sum over meters
+    /// is the sum over slots.
+    Report(report::Options),
+    /// Lists the rounds that anyone can verify, or writes what that takes.
+    #[command(subcommand)]
+    Transcript(TranscriptCommand),
+    /// Finds the results of rounds again from their transcripts and the
+    /// roster, offline and without a key or a configuration.
+    Verify(verify::Options),
 }
 
 /// Where the configuration is.
@@ -69,6 +80,9 @@ impl Cli {
                 decode::lines(std::io::stdin().lock(), std::io::stdout().lock(), json)
             }
             Command::Evidence { file, options } => show_evidence(&file.config, &options),
+            Command::Report(options) => report::show(&options, &mut std::io::stdout().lock()),
+            Command::Transcript(command) => command.execute(&mut std::io::stdout()),
+            Command::Verify(options) => verify::verify(&options, std::io::stdout().lock()),
         }
     }
 }

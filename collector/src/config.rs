@@ -11,7 +11,7 @@ use host::Keystore;
 use host::config::{Threshold, Within};
 use protocol::Rng;
 use protocol::collector::Terms;
-use protocol::id::{MeterId, RegionId};
+use protocol::id::{Epoch, MeterId, RegionId};
 use protocol::identity::{Identity, IdentityKey};
 use protocol::keygen::Registrar;
 use protocol::message::Invited;
@@ -104,6 +104,14 @@ pub struct RegionConfig {
     /// When members prove that their contributions lie in their range.
     #[serde(default = "range_proofs")]
     pub range_proofs: RangeProofs,
+    /// How many of a hundred counted contributions are to be proved, where
+    /// `range_proofs` is `audit`.
+    #[serde(default = "audit_percent")]
+    pub audit_percent: Within<0, 100>,
+    /// Members that are let in again although they have not proved what they
+    /// were asked to.
+    #[serde(default)]
+    pub readmit: Vec<Readmission>,
     /// The steps that are billed apart.
     #[serde(default)]
     pub tariff: TariffConfig,
@@ -120,6 +128,17 @@ pub struct MemberConfig {
     /// Its identity key, in hexadecimal.
     #[serde(deserialize_with = "identity_key")]
     pub key: IdentityKey,
+}
+
+/// A member that is let in again.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Readmission {
+    /// The meter's name.
+    pub id: MeterId,
+    /// The last epoch in which it may have failed to prove what it was asked
+    /// to.
+    pub epoch: Within<1, 4_294_967_295>,
 }
 
 /// A register by its name.
@@ -160,6 +179,9 @@ impl Config {
             let mut ids = BTreeSet::new();
             if let Some(twice) = region.members.iter().find(|member| !ids.insert(&member.id)) {
                 bail!("region {}: member id = \"{}\" stands there twice", region.name, twice.id);
+            }
+            if let Some(other) = region.readmit.iter().find(|one| !ids.contains(&one.id)) {
+                bail!("region {}: readmit: id = \"{}\" is no member", region.name, other.id);
             }
         }
         Ok(())
@@ -216,6 +238,8 @@ impl RegionConfig {
             epoch_windows: self.epoch_windows.get(),
             members: self.members.iter().map(invited).collect(),
             patience: Duration::from_secs(self.patience_s.get()),
+            audit_percent: self.audit_percent.get(),
+            readmitted: self.readmit.iter().map(readmitted).collect(),
         }
     }
 }
@@ -265,7 +289,15 @@ fn registers() -> Vec<RegisterName> {
 }
 
 fn range_proofs() -> RangeProofs {
-    RangeProofs::Off
+    RangeProofs::Audit
+}
+
+fn audit_percent() -> Within<0, 100> {
+    Within::of(5)
+}
+
+fn readmitted(member: &Readmission) -> (MeterId, Epoch) {
+    (member.id.clone(), Epoch(member.epoch.get()))
 }
 
 fn identity_key<'de, D: Deserializer<'de>>(deserializer: D) -> Result<IdentityKey, D::Error> {

@@ -6,10 +6,12 @@ use std::io::{BufRead, Write};
 
 use anyhow::Context as _;
 use protocol::envelope::{Envelope, Message, Rejection};
+use protocol::evidence::Evidence;
+use protocol::members::MemberSet;
 use protocol::message::{
-    Claim, Complaint, Confirmation, Contribution, Dealing, Dealings, Invitation, Invited, KeyPart,
-    KeyParts, Kind, Member, Omission, Outcome, Receipt, Refusal, Request, Roster, Share, State,
-    Status,
+    Challenge, Claim, Complaint, Confirmation, Contribution, Dealing, Dealings, Endorsement,
+    FinalListing, Inquiry, Invitation, Invited, KeyPart, KeyParts, Kind, Listing, Member, Omission,
+    Outcome, Proof, Receipt, Refusal, Request, Roster, Share, State, Status, Unproven,
 };
 use protocol::parameters::{Parameters, Threshold};
 use protocol::reading::Register;
@@ -66,34 +68,33 @@ fn explain_line(line: &str) -> Value {
 fn explain(envelope: &Envelope) -> Result<Value, Rejection> {
     let header = envelope.header();
     let body = match header.kind {
+        Kind::Invitation
+        | Kind::KeyPart
+        | Kind::Roster
+        | Kind::KeyParts
+        | Kind::Dealing
+        | Kind::Dealings
+        | Kind::Complaint
+        | Kind::Confirmation => of_ceremony(envelope)?,
+        _ => of_epoch(envelope)?,
+    };
+    Ok(json!({
+        "kind": header.kind.as_str(),
+        "region": header.region,
+        "epoch": header.epoch,
+        "sender": header.sender.to_string(),
+        "signature": "not checked",
+        "body": body,
+    }))
+}
+
+fn of_ceremony(envelope: &Envelope) -> Result<Value, Rejection> {
+    Ok(match envelope.header().kind {
         Kind::Invitation => invitation(&envelope.peek()?),
         Kind::KeyPart => {
             let body: KeyPart = envelope.peek()?;
             json!({ "part": elements(&body.part, &["Y", "A", "z"]) })
         }
-        Kind::Roster => roster(&envelope.peek()?),
-        Kind::Contribution => {
-            let body: Contribution = envelope.peek()?;
-            json!({ "slot": body.slot, "registers": ciphertexts(&body.registers) })
-        }
-        Kind::Receipt => plain::<Receipt>(envelope)?,
-        Kind::Request => request(&envelope.peek()?),
-        Kind::Share => share(&envelope.peek()?),
-        Kind::Claim => {
-            let body: Claim = envelope.peek()?;
-            let slots: Vec<_> = body.slots.positions().collect();
-            let registers = ciphertexts(&body.registers);
-            json!({ "window": body.window, "slots": slots, "registers": registers })
-        }
-        Kind::Refusal => plain::<Refusal>(envelope)?,
-        Kind::Omission => {
-            let body: Omission = envelope.peek()?;
-            let receipt: Receipt = Envelope::parse(&body.receipt)?.peek()?;
-            json!({ "slot": body.slot, "receipt": receipt, "request": body.request })
-        }
-        Kind::Outcome => plain::<Outcome>(envelope)?,
-        Kind::Status => plain::<Status>(envelope)?,
-        Kind::State => plain::<State>(envelope)?,
         Kind::KeyParts => {
             let body: KeyParts = envelope.peek()?;
             json!({ "messages": body.messages.len(), "senders": senders(&body.messages) })
@@ -114,15 +115,78 @@ fn explain(envelope: &Envelope) -> Result<Value, Rejection> {
             let body: Confirmation = envelope.peek()?;
             json!({ "dealings": body.dealings, "group": body.group })
         }
-    };
-    Ok(json!({
-        "kind": header.kind.as_str(),
-        "region": header.region,
-        "epoch": header.epoch,
-        "sender": header.sender.to_string(),
-        "signature": "not checked",
-        "body": body,
-    }))
+        Kind::Roster => roster(&envelope.peek()?),
+        _ => return Err(Rejection::Kind),
+    })
+}
+
+fn of_epoch(envelope: &Envelope) -> Result<Value, Rejection> {
+    Ok(match envelope.header().kind {
+        Kind::Contribution => contribution(&envelope.peek()?),
+        Kind::Receipt => plain::<Receipt>(envelope)?,
+        Kind::Request => request(&envelope.peek()?),
+        Kind::Share => share(&envelope.peek()?),
+        Kind::Claim => {
+            let body: Claim = envelope.peek()?;
+            let registers = ciphertexts(&body.registers);
+            json!({ "portion": body.portion, "listing": body.listing, "registers": registers })
+        }
+        Kind::Refusal => plain::<Refusal>(envelope)?,
+        Kind::Omission => {
+            let body: Omission = envelope.peek()?;
+            let receipt: Receipt = Envelope::parse(&body.receipt)?.peek()?;
+            json!({ "slot": body.slot, "receipt": receipt, "request": body.request })
+        }
+        Kind::Outcome => plain::<Outcome>(envelope)?,
+        Kind::Status => plain::<Status>(envelope)?,
+        Kind::Listing => listing(&envelope.peek()?),
+        Kind::Endorsement => {
+            let body: Endorsement = envelope.peek()?;
+            json!({ "portion": body.portion, "listing": body.listing })
+        }
+        Kind::FinalListing => {
+            let body: FinalListing = envelope.peek()?;
+            let said = listing(&Envelope::parse(&body.listing)?.peek()?);
+            json!({ "listing": said, "endorsed_by": senders(&body.endorsements) })
+        }
+        Kind::Inquiry => {
+            let Inquiry { portion } = envelope.peek()?;
+            json!({ "portion": portion })
+        }
+        Kind::Evidence => {
+            let body: Evidence = envelope.peek()?;
+            let shown = body.check().map(|found| found.to_string());
+            json!({ "shows": shown.unwrap_or_else(|error| error.to_string()) })
+        }
+        Kind::Challenge => {
+            let body: Challenge = envelope.peek()?;
+            json!({ "meter": body.meter, "slots": body.slots })
+        }
+        Kind::Proof => {
+            let body: Proof = envelope.peek()?;
+            let registers = body.registers.iter();
+            let proofs = registers.map(|(of, proof)| (of.to_string(), range_proof(proof)));
+            json!({ "slots": body.slots, "registers": proofs.collect::<Map<_, _>>() })
+        }
+        Kind::Unproven => plain::<Unproven>(envelope)?,
+        Kind::State => plain::<State>(envelope)?,
+        _ => return Err(Rejection::Kind),
+    })
+}
+
+fn contribution(body: &Contribution) -> Value {
+    let mut said = json!({ "slot": body.slot, "registers": ciphertexts(&body.registers) });
+    if let (Value::Object(said), Some(proof)) = (&mut said, &body.range_proof) {
+        said.insert("range_proof".to_owned(), range_proof(proof));
+    }
+    said
+}
+
+/// A listing: how many members were counted in each slot, in order.
+fn listing(body: &Listing) -> Value {
+    let counted: Vec<_> = body.sets.iter().map(MemberSet::count).collect();
+    let void: Vec<_> = body.void.keys().collect();
+    json!({ "portion": body.portion, "previous": body.previous, "counted": counted, "void": void })
 }
 
 /// Who has signed messages that are passed on.
@@ -213,6 +277,11 @@ fn ciphertexts(registers: &BTreeMap<Register, ByteBuf>) -> Value {
         .iter()
         .map(|(register, bytes)| (register.to_string(), elements(bytes, &["C1", "C2", "A", "z"])));
     Value::Object(named.collect())
+}
+
+/// A range proof is too long to be shown.
+fn range_proof(bytes: &ByteBuf) -> Value {
+    json!({ "bytes": bytes.len() })
 }
 
 /// Points and scalars one after another, under their names.

@@ -13,6 +13,7 @@ use clap::{Args, Subcommand};
 use host::clock;
 use host::keystore::Keystore;
 use host::store::{Sqlite, Store as _};
+use protocol::collector::unproven::{self, Kept};
 use protocol::id::{Epoch, MeterId};
 use protocol::identity::IdentityKey;
 use protocol::keygen::Standing;
@@ -67,7 +68,7 @@ impl EpochCommand {
 }
 
 impl Wanted {
-    fn regions<'a>(&self, config: &'a Config) -> anyhow::Result<Vec<&'a RegionConfig>> {
+    pub(crate) fn regions<'a>(&self, config: &'a Config) -> anyhow::Result<Vec<&'a RegionConfig>> {
         let is_wanted = |region: &&RegionConfig| {
             self.region.as_ref().is_none_or(|name| region.name.as_str() == name)
         };
@@ -135,7 +136,8 @@ fn shown<'a>(
     {
         latest.left_out = over.left_out;
     }
-    Ok(Shown { region: region.name.as_str(), epochs, ceremony })
+    let unproven = unproven::of(records)?;
+    Ok(Shown { region: region.name.as_str(), epochs, ceremony, unproven })
 }
 
 /// A region's epochs, for a person or a machine.
@@ -145,6 +147,8 @@ struct Shown<'a> {
     epochs: Vec<ShownEpoch>,
     /// The ceremony that is not over.
     ceremony: Option<Standing>,
+    /// Who has not proved what it was asked to, of each the latest time.
+    unproven: BTreeMap<MeterId, Kept>,
 }
 
 #[derive(Serialize)]
@@ -195,6 +199,16 @@ impl Shown<'_> {
                 listed(missing.iter().take(10)),
             )?;
             write_left_out(output, left_out)?;
+        }
+        for (meter, Kept { epoch, said, .. }) in &self.unproven {
+            writeln!(
+                output,
+                "region {}: {meter} has not proved {} slots of {} of epoch {epoch}: {}",
+                self.region,
+                said.slots.len(),
+                said.portion,
+                said.why,
+            )?;
         }
         Ok(())
     }

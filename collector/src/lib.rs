@@ -9,6 +9,10 @@ pub mod decode;
 pub mod epoch;
 pub mod evidence;
 mod region;
+pub mod report;
+mod round;
+pub mod transcript;
+pub mod verify;
 
 pub use config::Config;
 pub use daemon::run;

@@ -13,9 +13,10 @@ use aggregation::Table;
 use anyhow::Context as _;
 use host::clock;
 use host::journal::Journal;
-use host::store::{self, Sqlite, Store as _};
+use host::store::{self, Sqlite};
 use protocol::collector::Collector;
 use protocol::output::Publication;
+use protocol::record::{Key, Records, Sort};
 use tokio::runtime::Handle;
 
 use crate::config::{Config, RegionConfig};
@@ -57,7 +58,7 @@ impl Region {
         let mut rng = clock::generator()?;
         let keys = config.identities(&mut rng)?;
         let store = Sqlite::open(&keystore, &database(region))?;
-        let (terms, kept) = (region.terms(), store.load()?);
+        let (terms, kept) = (region.terms(), needed(&store)?);
         let machine = Collector::new(terms, keys, &kept, (decoder, rng), clock::now())
             .with_context(|| format!("region {}", region.name))?;
         let asked = Asked::of(keystore, region.clone());
@@ -154,6 +155,17 @@ impl Runner {
         let note = |event: &_| journal.note(region, event);
         store::carry_out(|| machine.poll_output(), store, publish, note)
     }
+}
+
+/// What a machine needs of its records: transcripts of epochs that are over
+/// are for others to read.
+fn needed(store: &Sqlite) -> anyhow::Result<Records> {
+    let rosters = store.load_some(|key| key.sort == Sort::Roster)?;
+    let is_past = |key: &Key| {
+        matches!(key.sort, Sort::SlotRound | Sort::BillRound | Sort::Final)
+            && rosters.get(&Key::roster(key.epoch)).is_none()
+    };
+    store.load_some(|key| !is_past(key))
 }
 
 /// The name of a region's database.

@@ -7,6 +7,8 @@
 )]
 
 use collector::Config;
+use protocol::id::Epoch;
+use protocol::parameters::RangeProofs;
 
 const SAMPLE: &str = include_str!("../../docs/samples/collector.toml");
 
@@ -93,11 +95,28 @@ fn a_tariff_that_is_none_is_refused_with_the_reason() {
 }
 
 #[test]
-fn range_proofs_that_are_not_there_yet_are_refused() {
-    for mode in ["audit", "each"] {
-        let text = refusal(&region("north", 10, &format!("range_proofs = \"{mode}\"")));
-        assert!(text.contains("this version has no range proofs yet"), "{text}");
-    }
+fn one_in_twenty_is_audited_unless_it_is_said() {
+    let config = load(&region("north", 10, "")).unwrap();
+    let terms = config.regions[0].terms();
+    assert_eq!((terms.parameters.range_proofs, terms.audit_percent), (RangeProofs::Audit, 5));
+    let text = refusal(&region("north", 10, "audit_percent = 101"));
+    assert!(text.contains("0 to 100"), "{text}");
+}
+
+#[test]
+fn a_member_is_let_in_again_up_to_an_epoch() {
+    let lines = "readmit = [{ id = \"m-7\", epoch = 3 }]";
+    let config = load(&region("north", 10, lines)).unwrap();
+    let readmitted = config.regions[0].terms().readmitted;
+    assert_eq!(readmitted, [("m-7".parse().unwrap(), Epoch(3))].into());
+    let text = refusal(&region("north", 10, "readmit = [{ id = \"m-7\" }]"));
+    assert!(text.contains("missing field `epoch`"), "{text}");
+    let text = refusal(&region("north", 10, "readmit = [{ id = \"m-77\", epoch = 3 }]"));
+    assert!(text.contains("readmit: id = \"m-77\" is no member"), "{text}");
+}
+
+#[test]
+fn range_proofs_of_no_mode_are_refused() {
     let text = refusal(&region("north", 10, "range_proofs = \"always\""));
     assert!(text.contains("expected one of `off`, `audit`, `each`"), "{text}");
 }

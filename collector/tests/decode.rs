@@ -13,7 +13,7 @@ use protocol::Rng;
 use protocol::envelope::seal;
 use protocol::id::{Digest, Epoch, RegionId, Sender};
 use protocol::identity::Identity;
-use protocol::message::{Contribution, Refusal};
+use protocol::message::{Contribution, Proof, Refusal};
 use protocol::reading::Register;
 use protocol::slot::Slot;
 use rand::SeedableRng as _;
@@ -24,7 +24,8 @@ const TOPIC: &str = "hushgrid/v1/north/m/m-01/contribution";
 fn contribution() -> Vec<u8> {
     let hidden: Vec<u8> = (0..128).map(|at| at / 32).collect();
     let registers = BTreeMap::from([(Register::Import, ByteBuf::from(hidden))]);
-    sealed(&Contribution { slot: Slot(1_944_444), registers })
+    let range_proof = Some(ByteBuf::from(vec![1; 576]));
+    sealed(&Contribution { slot: Slot(1_944_444), registers, range_proof })
 }
 
 fn sealed<M: protocol::envelope::Message>(body: &M) -> Vec<u8> {
@@ -51,10 +52,22 @@ fn a_contribution_is_explained_field_by_field() {
         ("slot", "1944444"),
         ("C2", &"01".repeat(32)),
         ("z", &"03".repeat(32)),
+        ("bytes", "576"),
     ] {
         assert!(words.windows(2).any(|pair| pair == [name, value]), "{name}: {text}");
     }
     assert!(text.contains("not checked"), "{text}");
+}
+
+#[test]
+fn a_proof_is_explained_by_its_slots_and_the_length_of_each_register() {
+    let registers = BTreeMap::from([(Register::Export, ByteBuf::from(vec![1; 704]))]);
+    let proof = Proof { slots: vec![Slot(7), Slot(9)], registers };
+    let object: serde_json::Value =
+        serde_json::from_str(&said(TOPIC, &sealed(&proof), true)).unwrap();
+    assert_eq!(object["kind"], "proof");
+    assert_eq!(object["body"]["slots"], serde_json::json!([7, 9]));
+    assert_eq!(object["body"]["registers"]["export"]["bytes"], 704);
 }
 
 #[test]
@@ -65,6 +78,18 @@ fn a_machine_gets_one_object_for_each_message() {
     assert_eq!(object["kind"], "refusal");
     assert_eq!(object["body"]["reason"], "too-few");
     assert_eq!(object["body"]["request"], "00".repeat(32));
+}
+
+#[test]
+fn every_kind_of_message_is_explained() {
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../protocol/tests/golden");
+    for file in std::fs::read_dir(golden).unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        let digits = text.lines().filter_map(|line| line.split('#').next());
+        let digits: String = digits.flat_map(str::split_whitespace).collect();
+        let said = said(TOPIC, &hex::decode(digits).unwrap(), true);
+        assert!(said.contains("\"body\":") && !said.contains("\"error\""), "{said}");
+    }
 }
 
 #[test]

@@ -19,12 +19,17 @@ use host::clock;
 use host::keystore::Keystore;
 use host::store::{Sqlite, Store as _};
 use protocol::collector::Collector;
+use protocol::collector::unproven::Kept;
+use protocol::envelope::encode;
 use protocol::id::{Digest, Epoch, MeterId};
 use protocol::identity::Identity;
 use protocol::keygen::Candidate;
-use protocol::message::Invitation;
+use protocol::message::{Invitation, Lapse, Unproven};
 use protocol::output::Output;
-use protocol::record::Records;
+use protocol::portion::Portion;
+use protocol::record::{Change, Key, Records};
+use protocol::slot::{Slot, Window};
+use protocol::tariff::StepId;
 use serde_json::{Value, json};
 
 const MEMBERS: usize = 3;
@@ -182,7 +187,10 @@ fn a_region_without_an_epoch_says_so() {
     let lines = ["north", "south"]
         .map(|name| format!("region {name}: no epoch yet; is the collector running?\n"));
     assert_eq!(said, lines.concat());
-    assert_eq!(folder.north(), json!({ "region": "north", "epochs": [], "ceremony": null }));
+    assert_eq!(
+        folder.north(),
+        json!({ "region": "north", "epochs": [], "ceremony": null, "unproven": {} })
+    );
 }
 
 #[test]
@@ -228,6 +236,24 @@ fn a_ceremony_that_is_not_over_is_shown_with_whom_it_waits_for() {
     let ceremony = &folder.north()["ceremony"];
     assert_eq!((&ceremony["epoch"], &ceremony["attempt"]), (&1.into(), &0.into()));
     assert_eq!(ceremony["missing"], json!(["m-1", "m-2"]));
+}
+
+#[test]
+fn who_has_not_proved_what_it_was_asked_to_is_shown() {
+    let folder = Folder::new();
+    folder.found(MEMBERS);
+    let portion = Portion { window: Window(7), step: StepId(0) };
+    let (meter, slots) = (meter(1), vec![Slot(70), Slot(72)]);
+    let said = Unproven { meter: meter.clone(), portion, slots, why: Lapse::Silent };
+    let kept = Kept { epoch: Epoch(1), key: identity(1).key(), said };
+    let change = Change::Write(Key::unproven(&meter), encode(&kept).into());
+    let keystore = Keystore::open(&folder.path("state")).unwrap();
+    Sqlite::open(&keystore, "region-north.db").unwrap().commit(vec![change]).unwrap();
+    let said = folder.run(&["show", "--region", "north"]).unwrap();
+    let line = "region north: m-1 has not proved 2 slots of step 0 of window 7 of epoch 1: it \
+                sent no proof in time\n";
+    assert!(said.ends_with(line), "{said}");
+    assert_eq!(folder.north()["unproven"]["m-1"]["said"]["slots"], json!([70, 72]));
 }
 
 #[test]

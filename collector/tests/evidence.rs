@@ -27,7 +27,12 @@ fn evidence() -> Evidence {
     let place = (&region, Epoch(1), Sender::Meter(meter));
     let signed = |byte: u8| {
         let registers = BTreeMap::from([(Register::Import, vec![byte].into())]);
-        seal(&identity, place.clone(), &Digest::NONE, &Contribution { slot: Slot(7), registers })
+        seal(
+            &identity,
+            place.clone(),
+            &Digest::NONE,
+            &Contribution { slot: Slot(7), registers, range_proof: None },
+        )
     };
     let (first, second) = (signed(1).into(), signed(2).into());
     Evidence { key: identity.key(), binding: Digest::NONE, first, second }

@@ -94,8 +94,12 @@ impl Sqlite {
     }
 }
 
-impl Store for Sqlite {
-    fn load(&self) -> anyhow::Result<Records> {
+impl Sqlite {
+    /// The records under the keys that are wanted. Only these are read.
+    ///
+    /// # Errors
+    /// Where they cannot be read.
+    pub fn load_some(&self, wanted: impl Fn(&Key) -> bool) -> anyhow::Result<Records> {
         let mut statement =
             self.connection.prepare("SELECT sort, epoch, position, name, value FROM records")?;
         let mut rows = statement.query(())?;
@@ -106,10 +110,18 @@ impl Store for Sqlite {
                 bail!("records of the unknown sort {number}")
             };
             let (epoch, position) = (Epoch(row.get(1)?), unsigned(row.get(2)?));
-            let value = Zeroizing::new(row.get::<_, Vec<u8>>(4)?);
-            records.push((Key { sort, epoch, position, name: row.get(3)? }, value));
+            let key = Key { sort, epoch, position, name: row.get(3)? };
+            if wanted(&key) {
+                records.push((key, Zeroizing::new(row.get::<_, Vec<u8>>(4)?)));
+            }
         }
         Ok(records.into_iter().collect())
+    }
+}
+
+impl Store for Sqlite {
+    fn load(&self) -> anyhow::Result<Records> {
+        self.load_some(|_| true)
     }
 
     fn commit(&mut self, changes: Vec<Change>) -> anyhow::Result<()> {
@@ -233,6 +245,16 @@ mod tests {
         let records = Sqlite::open(&keystore, "meter.db").unwrap().load().unwrap();
         let found: Vec<_> = records.of(Sort::Sent).map(|(key, v)| (key.position, v[0])).collect();
         assert_eq!(found, [(1, 3), (u64::MAX, 2)]);
+    }
+
+    #[test]
+    fn records_are_loaded_that_are_wanted_and_no_others() {
+        let (_dir, keystore) = folder();
+        let mut store = Sqlite::open(&keystore, "meter.db").unwrap();
+        store.commit((0..5).map(|slot| sent(slot, 1)).collect()).unwrap();
+        let records = store.load_some(|key| key.position > 2).unwrap();
+        let found: Vec<_> = records.of(Sort::Sent).map(|(key, _)| key.position).collect();
+        assert_eq!(found, [3, 4]);
     }
 
     #[test]

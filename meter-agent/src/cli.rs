@@ -12,6 +12,7 @@ use crate::evidence::Show;
 use crate::probe::Probe;
 use crate::read::Read;
 use crate::sent::Sent;
+use crate::status::ShowStatus;
 
 /// Reports a meter's energy, encrypted, and helps to open sums of many.
 #[derive(Debug, Parser)]
@@ -47,6 +48,15 @@ enum Command {
         #[command(flatten)]
         sent: Sent,
     },
+    /// Shows what has become of this household's energy: how much of it is
+    /// billed, withheld, or waits to be carried, and why. Shows energy in Wh,
+    /// here and nowhere else.
+    Status {
+        #[command(flatten)]
+        file: ConfigFile,
+        #[command(flatten)]
+        show: ShowStatus,
+    },
     /// Shows what this meter holds against others: pairs of signed messages
     /// that exclude each other.
     Evidence {
@@ -79,6 +89,9 @@ impl Cli {
             Command::Read { file, read } => show(&read, &file.config),
             Command::Sent { file, sent } => {
                 sent.run(&Config::load(&file.config)?, &mut io::stdout())
+            }
+            Command::Status { file, show } => {
+                show.run(&Config::load(&file.config)?, &mut io::stdout())
             }
             Command::Evidence { file, show } => {
                 show.run(&Config::load(&file.config)?, &mut io::stdout())
@@ -137,6 +150,7 @@ mod tests {
             "probe --tcp a:1 --json",
             "read --json --seconds 5",
             "sent --json",
+            "status --json",
             "evidence --json --export a",
         ] {
             let args = ["meter-agent"].into_iter().chain(line.split(' '));

@@ -9,6 +9,7 @@ use host::config::{Threshold, Within};
 use protocol::Rng;
 use protocol::id::{MeterId, RegionId};
 use protocol::identity::{Identity, IdentityKey};
+use protocol::meter::Terms;
 use protocol::parameters::{Floors, RangeProofs, ThresholdRule};
 use serde::{Deserialize, Deserializer};
 
@@ -104,6 +105,17 @@ impl Config {
     /// The key, the value and what would be accepted.
     pub fn load(path: &Path) -> anyhow::Result<Self> {
         host::config::load(path)
+    }
+
+    /// What this meter knows before any message reaches it.
+    #[must_use]
+    pub fn terms(&self) -> Terms {
+        Terms {
+            region: self.region.clone(),
+            meter: self.meter.clone(),
+            registrar: self.registrar,
+            floors: self.floors.floors(),
+        }
     }
 
     /// The folder of this meter's own files.

@@ -8,7 +8,9 @@ pub mod evidence;
 pub mod probe;
 pub mod read;
 pub mod sent;
+pub mod slots;
 pub mod source;
+pub mod status;
 pub mod vitals;
 
 pub use agent::run;

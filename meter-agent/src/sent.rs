@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context as _;
 use clap::Args;
 use host::store::{Sqlite, Store as _};
-use protocol::history::{self, History, OfSlot, OfWindow};
+use protocol::history::{self, History, OfPortion, OfSlot};
 use protocol::record::Records;
 use protocol::slot::Timestamp;
 use serde::Serialize;
@@ -19,8 +19,8 @@ use crate::config::Config;
 #[derive(Args, Debug)]
 #[group(skip)]
 pub struct Sent {
-    /// One JSON object per line: `event` is `slot` or `window`, and instants
-    /// are in milliseconds since 1970.
+    /// One JSON object per line: `event` is `slot` or `portion`, the slots of
+    /// one tariff step in a window, and instants are in milliseconds since 1970.
     #[arg(long)]
     pub json: bool,
 }
@@ -29,7 +29,7 @@ pub struct Sent {
 #[serde(tag = "event", rename_all = "lowercase")]
 enum Line<'a> {
     Slot(Placed<'a, OfSlot>),
-    Window(Placed<'a, OfWindow>),
+    Portion(Placed<'a, OfPortion>),
 }
 
 /// Something with its place in time.
@@ -54,7 +54,7 @@ impl Sent {
         if self.json {
             epochs.iter().try_for_each(|epoch| write_json(epoch, out))?;
         } else {
-            let is_empty = |epoch: &History| epoch.slots.is_empty() && epoch.windows.is_empty();
+            let is_empty = |epoch: &History| epoch.slots.is_empty() && epoch.portions.is_empty();
             if epochs.iter().all(is_empty) {
                 writeln!(out, "nothing was sent or opened whose deadline has not passed")?;
             }
@@ -66,7 +66,10 @@ impl Sent {
 }
 
 /// What the agent keeps, as it is now.
-pub(crate) fn records(config: &Config) -> anyhow::Result<Records> {
+///
+/// # Errors
+/// Where there is no database that can be read.
+pub fn records(config: &Config) -> anyhow::Result<Records> {
     let store = Sqlite::open_to_read(&config.keystore()?, DATABASE)?;
     store.load().context("the agent's database")
 }
@@ -79,11 +82,11 @@ fn write_json(epoch: &History, out: &mut impl Write) -> anyhow::Result<()> {
         let placed = Placed { region, epoch: number, start_ms, end_ms, members, of };
         writeln!(out, "{}", serde_json::to_string(&Line::Slot(placed))?)?;
     }
-    for of in &epoch.windows {
+    for of in &epoch.portions {
         let start_ms = grid.start(grid.first_slot(of.window)).0;
         let end_ms = grid.window_end(of.window).0;
         let placed = Placed { region, epoch: number, start_ms, end_ms, members, of };
-        writeln!(out, "{}", serde_json::to_string(&Line::Window(placed))?)?;
+        writeln!(out, "{}", serde_json::to_string(&Line::Portion(placed))?)?;
     }
     Ok(())
 }
@@ -101,7 +104,7 @@ fn write_words(epoch: &History, out: &mut impl Write) -> io::Result<()> {
         let (sent, helped) = (sent(of), helped(of));
         writeln!(out, "  slot {}, {start} to {end}: {sent}; {helped}", of.slot)?;
     }
-    for of in &epoch.windows {
+    for of in &epoch.portions {
         let start = utc(grid.start(grid.first_slot(of.window)));
         let end = utc(grid.window_end(of.window));
         let claimed = if of.claimed { "claimed" } else { "not claimed" };
@@ -110,7 +113,8 @@ fn write_words(epoch: &History, out: &mut impl Write) -> io::Result<()> {
             1 => "helped to open the bill of 1 member".to_owned(),
             bills => format!("helped to open the bills of {bills} members"),
         };
-        writeln!(out, "  window {}, {start} to {end}: {claimed}; {bills}", of.window)?;
+        let OfPortion { window, step, .. } = of;
+        writeln!(out, "  window {window}, {start} to {end}, step {step}: {claimed}; {bills}")?;
     }
     Ok(())
 }
@@ -132,7 +136,7 @@ fn helped(of: &OfSlot) -> String {
 }
 
 /// An instant as people write it, without its second where that is 0.
-fn utc(at: Timestamp) -> String {
+pub(crate) fn utc(at: Timestamp) -> String {
     let instant = SystemTime::UNIX_EPOCH + Duration::from_millis(at.0);
     let text = humantime::format_rfc3339_seconds(instant).to_string().replace('T', " ");
     let text = text.trim_end_matches('Z');

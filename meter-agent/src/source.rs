@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-use protocol::reading::Register;
+use protocol::meter::Stands;
 use protocol::slot::{Grid, Slot, Timestamp};
 use serde::Deserialize;
 use thiserror::Error;
@@ -17,8 +17,7 @@ use self::csv::{BadRow, Csv, CsvConfig, CsvError};
 use self::p1::{LeftOut, P1, P1Config, P1Error};
 use self::simulated::{Simulated, SimulatedConfig};
 
-/// One slot's energy in Wh by register, before it becomes readings.
-pub type Quantities = BTreeMap<Register, u64>;
+pub use protocol::meter::Quantities;
 
 /// Which meter to read, chosen by the key `kind`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -131,6 +130,16 @@ impl Source {
         })
     }
 
+    /// What cumulative registers showed at a boundary of slots, where there are
+    /// any and they have told.
+    #[must_use]
+    pub fn stands(&self, boundary: Timestamp) -> Option<Stands> {
+        match self {
+            Self::P1(port) => port.stands(boundary),
+            Self::Simulated(_) | Self::Csv(_) => None,
+        }
+    }
+
     /// Waits for the meter to tell something. A source that is only asked
     /// never does.
     pub async fn arrival(&mut self) {
@@ -214,6 +223,8 @@ fn real_data(test: &str, file: &str) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use protocol::reading::Register;
+
     use super::*;
 
     fn config(json: &str) -> Result<SourceConfig, serde_json::Error> {

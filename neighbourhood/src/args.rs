@@ -52,14 +52,19 @@ pub struct Options {
     pub epochs: u32,
     /// Up to so many agents at a time are killed at random moments and brought
     /// back within two windows, again and again, as long as those that are
-    /// left can open every region sum. Bills open only in windows in which
-    /// every member was counted in every slot.
+    /// left can open every region sum. A meter that was killed may miss to
+    /// claim its own sum in time.
     #[arg(long, value_name = "N", default_value_t = 0,
           value_parser = clap::value_parser!(u16).range(0..=66))]
     pub kill: u16,
     /// The seed of who is killed, when, and for how long.
     #[arg(long, value_name = "S", default_value_t = 1, requires = "kill")]
     pub kill_seed: u64,
+    /// At the end, verifies the transcript of every result, and that none
+    /// verifies with a byte flipped: every byte of one region's and of one
+    /// window's transcript, 100 random ones of each other.
+    #[arg(long)]
+    pub transcripts: bool,
     /// Recorded homes in place of simulated ones: a CSV file, plain or gzip,
     /// with one row for each slot and one column of kWh for each home.
     #[arg(long, value_name = "FILE")]

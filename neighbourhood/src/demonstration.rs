@@ -7,10 +7,12 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use aggregation::Participant;
 use anyhow::{Context as _, bail};
 use host::clock;
 use host::shutdown::Shutdown;
 use protocol::id::MeterId;
+use protocol::listing::Listed;
 use protocol::message::Roster;
 use protocol::slot::Timestamp;
 use tempfile::TempDir;
@@ -18,6 +20,7 @@ use tokio::runtime::Builder;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 use crate::args::Options;
+use crate::balance::{self, Balance};
 use crate::billed::Billed;
 use crate::bridge::Bridge;
 use crate::display::{Display, Summary};
@@ -25,7 +28,8 @@ use crate::floors::{Lowered, WINDOW_SLOTS};
 use crate::household::Household;
 use crate::killer::{Act, Killer};
 use crate::processes::Processes;
-use crate::tally::{Counts, Ending, Tally};
+use crate::tally::{Billable, Counts, Ending, Tally};
+use crate::transcripts;
 use crate::truth::{Played, Truth};
 use crate::watch::{Sighting, Watch};
 
@@ -108,11 +112,13 @@ struct Run<'a> {
     /// The captured meter's P1 port, until the books have it.
     bridge: Option<Bridge>,
     books: Option<Books>,
+    household: Option<Household>,
 }
 
 /// What is known once the epoch is open.
 struct Books {
     truth: Truth,
+    published: balance::Books,
     tally: Tally,
     billed: Option<Billed>,
     killer: Killer,
@@ -132,6 +138,7 @@ impl<'a> Run<'a> {
             started: clock::now(),
             bridge: None,
             books: None,
+            household: None,
         })
     }
 
@@ -157,6 +164,7 @@ impl<'a> Run<'a> {
                 bail!("no epoch was opened; the collector:\n{}", self.processes.tail("collector"));
             }
         }
+        self.household = Some(household);
         Ok(())
     }
 
@@ -192,7 +200,7 @@ impl<'a> Run<'a> {
         arrived: Timestamp,
         household: &Household,
     ) -> anyhow::Result<()> {
-        let Some(Books { truth, tally, billed, .. }) = &mut self.books else {
+        let Some(Books { truth, published, tally, billed, .. }) = &mut self.books else {
             return self.open_books(sighting, household);
         };
         match sighting {
@@ -206,11 +214,20 @@ impl<'a> Run<'a> {
                 }
             }
             Sighting::Result(epoch, outcome) => {
+                published.note_result(&outcome);
                 if let Some(checked) = tally.take((epoch, outcome), arrived, truth) {
                     self.display.result(&checked, tally.grid())?;
                     if let Some(billed) = billed {
                         billed.take(&checked, truth);
                     }
+                }
+            }
+            Sighting::Listed(epoch, listed) => {
+                if let Some(roster) = tally.roster(epoch) {
+                    truth.note_listed(&roster, &listed);
+                    published.note_listed(&roster, &listed);
+                    let billable = billable(&roster, &listed);
+                    tally.note_listed(epoch, listed.portion().window, billable);
                 }
             }
             Sighting::Status(epoch, status) => tally.note(epoch, status, arrived),
@@ -235,11 +252,16 @@ impl<'a> Run<'a> {
                 let played = played.map(|(meter, bridge)| Played::new(meter, bridge));
                 let most = roster.parameters.max_wh_per_slot;
                 let truth = Truth::open(sources, grid, most, played)?;
-                let tally = Tally::new(&household.region, (epoch, &roster), self.options.slots);
+                let first = (epoch, &*roster);
+                let mut tally = Tally::new(&household.region, first, self.options.slots);
+                if self.options.kill > 0 {
+                    tally.expect_kills();
+                }
                 self.display.opened(&roster)?;
                 let billed = household.captured().cloned().map(Billed::new);
                 let killer = self.killer(household);
-                self.books = Some(Books { truth, tally, billed, killer });
+                let published = balance::Books::default();
+                self.books = Some(Books { truth, published, tally, billed, killer });
             }
             Sighting::Trouble(text) => self.display.note(&text)?,
             _ => {}
@@ -255,14 +277,13 @@ impl<'a> Run<'a> {
         Killer::new(meters, (kill, kill_seed), (window, grace), clock::now())
     }
 
-    /// Kills agents and brings them back, as long as slots are summed.
+    /// Kills agents as long as slots are summed, and brings them back.
     fn disturb(&mut self, household: &Household) -> anyhow::Result<()> {
         let Some(Books { tally, killer, .. }) = &mut self.books else { return Ok(()) };
         let now = clock::now();
-        if tally.is_over(now) {
-            return Ok(());
-        }
-        for act in killer.poll(&tally.rosters(now), now) {
+        let acts =
+            if tally.is_over(now) { killer.rest() } else { killer.poll(&tally.rosters(now), now) };
+        for act in acts {
             match act {
                 Act::Kill(meter, down) => {
                     self.processes.kill_one(meter.as_str())?;
@@ -295,7 +316,30 @@ impl<'a> Run<'a> {
         self.books.as_ref().is_some_and(|books| books.tally.is_complete())
     }
 
-    fn sum_up(&self, ending: Ending) -> anyhow::Result<Counts> {
+    /// Weighs the energy of all meters, unless one is a capture, whose register
+    /// goes on beside the run.
+    fn weigh(&mut self, household: &Household) -> anyhow::Result<Option<Balance>> {
+        let Some(Books { truth, published, tally, .. }) = &mut self.books else { return Ok(None) };
+        if household.captured().is_some() {
+            return Ok(None);
+        }
+        let grid = (*tally.grid(), tally.registers().to_vec());
+        published.weigh(household, truth, (&grid.0, &grid.1)).map(Some)
+    }
+
+    fn sum_up(&mut self, ending: Ending) -> anyhow::Result<Counts> {
+        let household = self.household.take();
+        let balance = match (&household, ending) {
+            (Some(household), Ending::Complete) => self.weigh(household)?,
+            _ => None,
+        };
+        let audit = match (&household, ending) {
+            (Some(household), Ending::Complete) if self.options.transcripts => {
+                let of = (&household.region, &household.registrar);
+                Some(transcripts::audit(&household.collector, of)?)
+            }
+            _ => None,
+        };
         let tally = self.books.as_ref().map(|books| &books.tally);
         let billed = self.books.as_ref().and_then(|books| books.billed.clone());
         let mut counts = tally.map(|tally| tally.counts(ending)).unwrap_or_default();
@@ -304,13 +348,23 @@ impl<'a> Run<'a> {
             // The window that is wrong was counted when it came.
             counts.wrong = counts.wrong.max(1);
         }
+        counts.wrong += audit.map_or(0, |audit| audit.wrong);
+        if balance.is_some_and(|balance| !balance.is_even()) {
+            counts.wrong = counts.wrong.max(1);
+        }
         let latencies = tally.and_then(|tally| Some((tally.latency(50)?, tally.latency(99)?)));
         let took = clock::now().since(self.started);
-        self.display.summary(&Summary { counts, took, latencies, billed })?;
+        self.display.summary(&Summary { counts, took, latencies, billed, balance, audit })?;
         Ok(counts)
     }
 }
 
 fn is_member(roster: &Roster, meter: &MeterId) -> bool {
     roster.members.iter().any(|member| member.meter == *meter)
+}
+
+/// The slots that may be billed of each member.
+fn billable(roster: &Roster, listed: &Listed) -> Billable {
+    let members = (0..).map(Participant).zip(&roster.members);
+    members.map(|(of, member)| (member.meter.clone(), listed.billed(of))).collect()
 }

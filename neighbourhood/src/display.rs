@@ -12,8 +12,10 @@ use protocol::slot::Grid;
 use protocol::topic;
 
 use crate::args::Options;
+use crate::balance::Balance;
 use crate::billed::Billed;
 use crate::tally::{Checked, Counts, Settled};
+use crate::transcripts::Audit;
 use human::Human;
 
 /// One way of showing a run.
@@ -33,6 +35,10 @@ pub(crate) struct Summary {
     pub(crate) latencies: Option<(Duration, Duration)>,
     /// The captured meter's bills beside its register.
     pub(crate) billed: Option<Billed>,
+    /// The energy of all meters, if it could be weighed.
+    pub(crate) balance: Option<Balance>,
+    /// The transcripts, if they were to be verified.
+    pub(crate) audit: Option<Audit>,
 }
 
 impl Display {

@@ -92,6 +92,16 @@ impl Killer {
         acts
     }
 
+    /// Everybody who is down is brought back, for good.
+    pub(crate) fn rest(&mut self) -> Vec<Act> {
+        let hands = std::mem::take(&mut self.hands).into_iter();
+        let down = hands.filter_map(|hand| match hand {
+            Hand::Down { meter, .. } => Some(Act::Revive(meter)),
+            Hand::Idle { .. } | Hand::Back { .. } => None,
+        });
+        down.collect()
+    }
+
     fn kill(&mut self, meter: MeterId, now: Timestamp) -> (Hand, Option<Act>) {
         let down = below(2 * self.window, &mut self.rng).max(SHORTEST);
         self.kills += 1;

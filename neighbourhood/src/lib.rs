@@ -3,6 +3,7 @@
 //! every sum the truth that only this demonstration knows.
 
 pub mod args;
+mod balance;
 mod billed;
 mod bridge;
 mod demonstration;
@@ -12,5 +13,6 @@ mod household;
 mod killer;
 mod processes;
 mod tally;
+mod transcripts;
 mod truth;
 mod watch;

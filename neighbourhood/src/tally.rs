@@ -5,7 +5,7 @@ mod span;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use protocol::id::{Epoch, RegionId};
+use protocol::id::{Epoch, MeterId, RegionId};
 use protocol::message::{Outcome, Phase, Roster, Status, Subject, Target};
 use protocol::parameters::Parameters;
 use protocol::reading::Register;
@@ -18,6 +18,9 @@ pub(crate) use span::Span;
 
 /// How long results may be under way once their round has ended.
 const UNDER_WAY: Duration = Duration::from_secs(3);
+
+/// The slots that may be billed of each member.
+pub(crate) type Billable = BTreeMap<MeterId, Vec<Slot>>;
 
 /// One sum of a span.
 pub(crate) type Sum = (Subject, Register);
@@ -45,8 +48,8 @@ pub(crate) struct Settled {
     pub(crate) span: Span,
     pub(crate) results: BTreeMap<Sum, Checked>,
     pub(crate) missing: BTreeSet<Sum>,
-    /// Whether it is a window whose bills have to stay closed.
-    pub(crate) is_closed: bool,
+    /// Meters of a window that have too few slots that may be billed.
+    pub(crate) without_bill: BTreeSet<MeterId>,
     /// Why there is no result, if the collector said so.
     pub(crate) reason: Option<String>,
 }
@@ -72,6 +75,8 @@ pub(crate) struct Counts {
     pub(crate) refused: u64,
     /// Epochs with a result.
     pub(crate) epochs: u64,
+    /// Bills that a killed agent did not claim in time.
+    pub(crate) unclaimed: u64,
     /// Agents that were killed.
     pub(crate) kills: u64,
 }
@@ -79,6 +84,7 @@ pub(crate) struct Counts {
 struct Awaited {
     missing: BTreeSet<Sum>,
     results: BTreeMap<Sum, Checked>,
+    without_bill: BTreeSet<MeterId>,
     give_up: Timestamp,
     reason: Option<String>,
 }
@@ -92,8 +98,10 @@ pub(crate) struct Tally {
     end: Slot,
     epochs: BTreeMap<Epoch, Opened>,
     awaited: BTreeMap<Span, Awaited>,
-    /// Slots in which not every member was counted.
-    incomplete: BTreeSet<Slot>,
+    /// The slots that may be billed of each meter, by window.
+    listed: BTreeMap<Span, Billable>,
+    /// Whether agents are killed, which then may not claim in time.
+    with_kills: bool,
     with_results: BTreeSet<Epoch>,
     counts: Counts,
     latencies: Vec<Duration>,
@@ -105,7 +113,7 @@ impl Tally {
     pub(crate) fn new(region: &RegionId, (epoch, roster): (Epoch, &Roster), slots: u32) -> Self {
         let grid = roster.parameters.grid(roster.first_slot);
         let end = grid.origin.plus(slots.into());
-        let (epochs, awaited, incomplete, with_results) = Default::default();
+        let (epochs, awaited, listed, with_results) = Default::default();
         let (counts, latencies) = Default::default();
         let region = region.clone();
         let mut tally = Self {
@@ -114,7 +122,8 @@ impl Tally {
             end,
             epochs,
             awaited,
-            incomplete,
+            listed,
+            with_kills: false,
             with_results,
             counts,
             latencies,
@@ -148,14 +157,26 @@ impl Tally {
         let sums = subjects
             .into_iter()
             .flat_map(|subject| registers.iter().map(move |register| (subject.clone(), *register)));
-        let (missing, results, reason) = (sums.collect(), BTreeMap::new(), None);
+        let (results, without_bill) = Default::default();
+        let (missing, reason) = (sums.collect(), None);
         let give_up = self.grid.end(span.last()) + late;
-        self.awaited.insert(span, Awaited { missing, results, give_up, reason });
+        self.awaited.insert(span, Awaited { missing, results, without_bill, give_up, reason });
     }
 
     /// How time is cut in the first epoch.
     pub(crate) fn grid(&self) -> &Grid {
         &self.grid
+    }
+
+    /// The registers that are summed.
+    pub(crate) fn registers(&self) -> &[Register] {
+        let first = self.epochs.values().next();
+        first.map_or(&[], |opened| &opened.roster.parameters.registers)
+    }
+
+    /// The roster of an epoch that has opened.
+    pub(crate) fn roster(&self, epoch: Epoch) -> Option<Roster> {
+        self.epochs.get(&epoch).map(|opened| opened.roster.clone())
     }
 
     /// The rosters of which sums may still be opened.
@@ -180,10 +201,7 @@ impl Tally {
     ) -> Option<Checked> {
         let opened = self.epochs.get(&epoch)?;
         let (span, is_sound) = (opened.span(&outcome)?, opened.is_sound(&outcome));
-        if matches!(span, Span::Slot(_)) && !outcome.uncounted.is_empty() {
-            self.incomplete.insert(outcome.first_slot);
-        }
-        let is_sound = is_sound && !self.is_closed(span);
+        let is_sound = is_sound && self.is_listed(span, &outcome);
         let awaited = self.awaited.get_mut(&span)?;
         let sum = (outcome.subject.clone(), outcome.register);
         let first = awaited.results.get(&sum);
@@ -200,12 +218,32 @@ impl Tally {
         Some(checked)
     }
 
-    /// Whether bills have to stay closed: somebody was not counted in a slot.
-    fn is_closed(&self, span: Span) -> bool {
-        match span {
-            Span::Slot(_) => false,
-            Span::Window(first, last) => self.incomplete.range(first..=last).next().is_some(),
+    /// Whether a bill covers what the final listing of its window opens.
+    fn is_listed(&self, span: Span, outcome: &Outcome) -> bool {
+        let Subject::Meter(meter) = &outcome.subject else { return true };
+        let slots = self.listed.get(&span).and_then(|listed| listed.get(meter));
+        slots.is_some_and(|slots| *slots == covered(outcome, span))
+    }
+
+    /// Takes note of a final listing: which slots of whom may be billed.
+    pub(crate) fn note_listed(&mut self, epoch: Epoch, window: Window, billable: Billable) {
+        let Some(opened) = self.epochs.get(&epoch) else { return };
+        let span = window_span(&opened.grid, window);
+        let least = usize::from(opened.roster.parameters.min_slots);
+        let too_few = billable.iter().filter(|(_, slots)| slots.len() < least);
+        let without: BTreeSet<_> = too_few.map(|(meter, _)| meter.clone()).collect();
+        if let Some(awaited) = self.awaited.get_mut(&span) {
+            awaited.missing.retain(
+                |(subject, _)| !matches!(subject, Subject::Meter(meter) if without.contains(meter)),
+            );
+            awaited.without_bill = without;
         }
+        self.listed.insert(span, billable);
+    }
+
+    /// From now on agents are killed.
+    pub(crate) fn expect_kills(&mut self) {
+        self.with_kills = true;
     }
 
     fn count(&mut self, checked: &Checked) {
@@ -222,13 +260,8 @@ impl Tally {
         let Some(opened) = self.epochs.get(&epoch) else { return };
         let span = match status.target {
             Target::Region(slot) => Span::Slot(slot),
-            Target::Bill(window) => window_span(&opened.grid, window),
+            Target::Bill(portion) => window_span(&opened.grid, portion.window),
         };
-        if let Span::Slot(slot) = span
-            && !status.uncounted.is_empty()
-        {
-            self.incomplete.insert(slot);
-        }
         let Some(awaited) = self.awaited.get_mut(&span) else { return };
         match status.phase {
             Phase::Requesting => {}
@@ -259,18 +292,13 @@ impl Tally {
     }
 
     fn close(&mut self, span: Span, awaited: Awaited) -> Settled {
-        let Awaited { mut missing, mut results, reason, .. } = awaited;
-        let is_closed = self.is_closed(span);
-        if is_closed {
+        let Awaited { mut missing, results, without_bill, reason, .. } = awaited;
+        if self.with_kills && matches!(span, Span::Window(..)) {
+            self.counts.unclaimed += u64::try_from(missing.len()).unwrap_or(u64::MAX);
             missing.clear();
-            // Bills that came before it was known that they must not open.
-            for bill in results.values_mut().filter(|bill| bill.is_right()) {
-                bill.expected = None;
-                self.counts.wrong += 1;
-            }
         }
         self.counts.missing += u64::try_from(missing.len()).unwrap_or(u64::MAX);
-        Settled { span, results, missing, is_closed, reason }
+        Settled { span, results, missing, without_bill, reason }
     }
 
     /// Whether nothing is awaited any more.
@@ -280,8 +308,7 @@ impl Tally {
 
     /// What the run amounts to. What a person did not wait for is not missing.
     pub(crate) fn counts(&self, ending: Ending) -> Counts {
-        let open = self.awaited.iter().filter(|(span, _)| !self.is_closed(**span));
-        let open = open.map(|(_, awaited)| awaited.missing.len()).sum::<usize>();
+        let open = self.awaited.values().map(|awaited| awaited.missing.len()).sum::<usize>();
         let epochs = u64::try_from(self.with_results.len()).unwrap_or(u64::MAX);
         let mut counts = Counts { epochs, ..self.counts };
         if ending != Ending::Interrupted {
@@ -297,6 +324,16 @@ impl Tally {
         let rank = (sorted.len() * percent).div_ceil(100);
         sorted.get(rank.saturating_sub(1)).copied()
     }
+}
+
+/// The slots that a bill says that it covers.
+pub(crate) fn covered(outcome: &Outcome, span: Span) -> Vec<Slot> {
+    let Span::Window(first, last) = span else { return Vec::new() };
+    let left_out = |slot: &Slot| {
+        outcome.uncounted_slots.contains(slot) || outcome.withheld_slots.contains(slot)
+    };
+    let own = (first.0..=last.0).map(Slot).filter(|slot| !left_out(slot));
+    outcome.joined_slots.iter().copied().chain(own).collect()
 }
 
 #[cfg(test)]

@@ -2,20 +2,25 @@
 //! the agents', or the stands that a captured meter showed. Only a demonstration
 //! knows them.
 
+mod pools;
 mod stands;
 
 use std::collections::BTreeMap;
 
+use aggregation::Participant;
 use anyhow::Context as _;
 use meter_agent::source::{Answer, Source, SourceConfig};
 use protocol::id::MeterId;
-use protocol::message::{Outcome, Subject};
+use protocol::listing::Listed;
+use protocol::message::{Outcome, Roster, Subject};
 use protocol::reading::{Reading, Register};
 use protocol::slot::{Grid, Slot};
 use tokio::sync::mpsc::error::TryRecvError;
 
+use self::pools::Pools;
 use self::stands::Stands;
 use crate::bridge::Bridge;
+use crate::tally::{Span, covered};
 
 /// Every meter's readings.
 pub(crate) struct Truth {
@@ -23,6 +28,8 @@ pub(crate) struct Truth {
     max_wh_per_slot: u32,
     sources: BTreeMap<MeterId, Source>,
     played: Option<Played>,
+    /// What may be carried.
+    pools: Pools,
 }
 
 /// A meter whose capture is played.
@@ -53,15 +60,42 @@ impl Truth {
             |meter: &MeterId| played.as_ref().is_some_and(|played| played.meter == *meter);
         let meters = meters.filter(|(meter, _)| !is_played(meter));
         let sources = meters.map(open).collect::<anyhow::Result<_>>()?;
-        Ok(Self { grid, max_wh_per_slot, sources, played })
+        Ok(Self { grid, max_wh_per_slot, sources, played, pools: Pools::default() })
     }
 
-    /// What a result has to be; none if it names what cannot be in a sum.
+    /// What a result has to be; none if it names what cannot be in a sum. What
+    /// a meter carries is not known of a single sum: one that is larger by no
+    /// more than waits in its contributors' pools is as it has to be.
     pub(crate) fn expected(&mut self, outcome: &Outcome) -> Option<u64> {
-        match &outcome.subject {
-            Subject::Region(_) => self.expected_of_region(outcome),
-            Subject::Meter(meter) => self.expected_of_meter(meter, outcome),
+        let read = match &outcome.subject {
+            Subject::Region(_) => self.expected_of_region(outcome)?,
+            Subject::Meter(meter) => self.expected_of_meter(meter, outcome)?,
+        };
+        let most = self.pools.carried(outcome);
+        let carried = outcome.sum_wh.checked_sub(read).filter(|carried| *carried <= most);
+        Some(read + carried.unwrap_or_default())
+    }
+
+    /// Takes note of a final listing: what its members did not get into a sum
+    /// waits in their pools.
+    pub(crate) fn note_listed(&mut self, roster: &Roster, listed: &Listed) {
+        for (at, member) in (0..).map(Participant).zip(&roster.members) {
+            let slots = listed.slots().iter().copied();
+            let uncounted = slots.filter(|slot| !listed.is_counted(*slot, at));
+            for slot in uncounted.collect::<Vec<_>>() {
+                for register in &roster.parameters.registers {
+                    let wh = self.energy(&member.meter, slot, *register).unwrap_or_default();
+                    self.pools.add(&member.meter, *register, wh);
+                }
+            }
+            self.pools.release(&member.meter, roster.parameters.min_slots);
         }
+    }
+
+    /// All that a meter measured in Wh in the slots before one.
+    pub(crate) fn measured(&mut self, meter: &MeterId, end: Slot, register: Register) -> u64 {
+        let slots = (self.grid.origin.0..end.0).map(Slot);
+        slots.filter_map(|slot| self.energy(meter, slot, register)).sum()
     }
 
     fn expected_of_region(&mut self, outcome: &Outcome) -> Option<u64> {
@@ -74,9 +108,7 @@ impl Truth {
     }
 
     fn expected_of_meter(&mut self, meter: &MeterId, outcome: &Outcome) -> Option<u64> {
-        let left_out = &outcome.uncounted_slots;
-        let span = self.span(outcome.first_slot);
-        let counted: Vec<_> = span.filter(|slot| !left_out.contains(slot)).collect();
+        let counted = self.covered(outcome);
         if u32::try_from(counted.len()) != Ok(outcome.slots) {
             return None;
         }
@@ -86,9 +118,7 @@ impl Truth {
     /// How far the register of a result's played meter rose in the slots that
     /// are counted: from the beginning to the end of each run of them.
     pub(crate) fn register_difference(&mut self, outcome: &Outcome) -> Option<u64> {
-        let left_out = &outcome.uncounted_slots;
-        let counted: Vec<_> =
-            self.span(outcome.first_slot).filter(|slot| !left_out.contains(slot)).collect();
+        let counted = self.covered(outcome);
         let grid = self.grid;
         let stands = self.played.as_mut()?.stands();
         let mut runs = counted.chunk_by(|slot, next| slot.plus(1) == *next);
@@ -108,21 +138,30 @@ impl Truth {
         is_news.then(|| (played.meter.clone(), grid.slot_at(last)))
     }
 
-    fn span(&self, first: Slot) -> impl Iterator<Item = Slot> + use<> {
-        (0..self.grid.window_slots.get()).map(move |position| first.plus(position.into()))
+    fn covered(&self, outcome: &Outcome) -> Vec<Slot> {
+        let first = outcome.first_slot;
+        covered(
+            outcome,
+            Span::Window(first, first.plus(u64::from(self.grid.window_slots.get()) - 1)),
+        )
     }
 
     /// What the meter's agent encrypts for a slot; none if it has no reading.
     fn reading(&mut self, meter: &MeterId, slot: Slot, register: Register) -> Option<u64> {
-        let (start, end) = (self.grid.start(slot), self.grid.end(slot));
-        let wh = match self.played.as_mut().filter(|played| played.meter == *meter) {
-            Some(played) => played.stands().rise(register, start, end)?,
-            None => match self.sources.get_mut(meter)?.read(&self.grid, slot, end) {
-                Ok(Answer::Ready(quantities)) => *quantities.get(&register)?,
-                _ => return None,
-            },
-        };
+        let wh = self.energy(meter, slot, register)?;
         Some(Reading::new(wh, self.max_wh_per_slot).ok()?.to_plaintext())
+    }
+
+    /// What the meter measured in a slot.
+    fn energy(&mut self, meter: &MeterId, slot: Slot, register: Register) -> Option<u64> {
+        let (start, end) = (self.grid.start(slot), self.grid.end(slot));
+        match self.played.as_mut().filter(|played| played.meter == *meter) {
+            Some(played) => played.stands().rise(register, start, end),
+            None => match self.sources.get_mut(meter)?.read(&self.grid, slot, end) {
+                Ok(Answer::Ready(quantities)) => quantities.get(&register).copied(),
+                _ => None,
+            },
+        }
     }
 }
 
@@ -189,7 +228,10 @@ mod tests {
             sum_wh: 0,
             contributors: contributors.iter().map(|name| meter(name)).collect(),
             uncounted: Vec::new(),
+            step: None,
             uncounted_slots: Vec::new(),
+            withheld_slots: Vec::new(),
+            joined_slots: Vec::new(),
             helpers: Vec::new(),
             unanswered: Vec::new(),
             culprits: Vec::new(),

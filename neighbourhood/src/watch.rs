@@ -9,7 +9,8 @@ use host::clock;
 use protocol::envelope::{Envelope, Rejection};
 use protocol::id::{Digest, Epoch, MeterId, RegionId};
 use protocol::identity::IdentityKey;
-use protocol::message::{Invitation, Kind, Outcome, Refusal, Roster, Status};
+use protocol::listing::{self, Listed};
+use protocol::message::{FinalListing, Invitation, Kind, Outcome, Refusal, Roster, Status};
 use protocol::roster::{AcceptedRoster, RosterError};
 use protocol::slot::Timestamp;
 use protocol::topic::{self, CollectorTopic, MeterTopic};
@@ -22,6 +23,8 @@ pub(crate) enum Sighting {
     Invited,
     /// An epoch is open under this roster.
     Opened(Epoch, Box<Roster>),
+    /// A listing of an epoch is final.
+    Listed(Epoch, Box<Listed>),
     /// A sum of an epoch.
     Result(Epoch, Outcome),
     /// Where a round of an epoch stands.
@@ -37,6 +40,9 @@ pub(crate) struct Watch {
     region: RegionId,
     registrar: IdentityKey,
     rosters: BTreeMap<Epoch, AcceptedRoster<ElGamal>>,
+    /// The final listings, by their digests: windows of two epochs may say the
+    /// same.
+    listings: BTreeMap<(Epoch, Digest), Listed>,
     events: link::Receiver,
     /// The link lives as long as both its halves.
     _sender: link::Sender,
@@ -52,7 +58,8 @@ impl Watch {
         options.subscriptions = subscriptions(household);
         let (sender, events) = link::open(options, clock::generator()?)?;
         let (region, registrar) = (household.region.clone(), household.registrar);
-        Ok(Self { region, registrar, rosters: BTreeMap::new(), events, _sender: sender })
+        let (rosters, listings) = Default::default();
+        Ok(Self { region, registrar, rosters, listings, events, _sender: sender })
     }
 
     /// Waits for the next sighting, and says when it came. Cancel safe.
@@ -92,7 +99,8 @@ impl Watch {
                 return Ok(Some(Sighting::Invited));
             }
             // Between candidates and collector.
-            Kind::KeyParts | Kind::Dealings => return Ok(None),
+            Kind::KeyParts | Kind::Dealings | Kind::Listing => return Ok(None),
+            Kind::FinalListing => return Ok(self.read_listing(&envelope, epoch)?),
             _ => {}
         }
         let roster = self.rosters.get(&epoch).ok_or(Rejection::Epoch)?;
@@ -106,6 +114,27 @@ impl Watch {
             _ => return Err(Rejection::Kind.into()),
         };
         Ok(Some(sighting))
+    }
+
+    /// The first final listing of a portion settles it; the collector repeats
+    /// it.
+    fn read_listing(
+        &mut self,
+        envelope: &Envelope,
+        epoch: Epoch,
+    ) -> Result<Option<Sighting>, Rejection> {
+        let roster = self.rosters.get(&epoch).ok_or(Rejection::Epoch)?;
+        let body: FinalListing = roster.open_from_collector(envelope)?;
+        let (listing, _) = listing::open_final(roster, &body).map_err(|_| Rejection::Body)?;
+        let digest = listing::digest(&listing);
+        if self.listings.contains_key(&(epoch, digest)) {
+            return Ok(None);
+        }
+        let joined = self.listings.get(&(epoch, listing.previous)).map(Listed::withheld);
+        let listed = Listed::read(roster, &listing, joined.unwrap_or_default());
+        let listed = listed.map_err(|_| Rejection::Body)?;
+        self.listings.insert((epoch, digest), listed.clone());
+        Ok(Some(Sighting::Listed(epoch, Box::new(listed))))
     }
 
     /// The first roster of an epoch opens it; the broker repeats it.
@@ -133,6 +162,7 @@ fn subscriptions(household: &Household) -> Vec<String> {
         CollectorTopic::Roster,
         CollectorTopic::Result,
         CollectorTopic::Status,
+        CollectorTopic::Listing,
     ];
     let of_collector = of_collector.iter().map(|t| topic::of_collector(&household.region, t));
     let meters = household.agents.iter().map(|agent| &agent.meter);

@@ -3,7 +3,9 @@
 
 mod book;
 mod opening;
+mod past;
 mod terms;
+pub mod unproven;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -13,18 +15,19 @@ use aggregation::{Rng, Scheme};
 use crate::entry::EntryError;
 use crate::envelope::{Envelope, Message, Rejection, encode};
 use crate::evidence::Evidence;
-use crate::id::{Digest, Epoch, Sender};
+use crate::id::{Digest, Epoch, MeterId, Sender};
 use crate::identity::{Identity, IdentityKey};
 use crate::keygen::Registrar;
 use crate::message::{Kind, Roster};
 use crate::output::{Event, Output, Publication};
 use crate::record::{Change, Key, Records, Sort};
-use crate::roster::AcceptedRoster;
+use crate::roster::{AcceptedRoster, RosterError};
 use crate::slot::{Slot, Timestamp, slot_at};
 use crate::topic::{self, CollectorTopic};
 
 use book::Book;
 use opening::Opening;
+use past::Past;
 pub use terms::{Terms, TermsError};
 
 pub use book::KeptError;
@@ -40,6 +43,8 @@ struct Core<S: Scheme> {
     decoder: Arc<S::Decoder>,
     outputs: VecDeque<Output>,
     counters: BTreeMap<&'static str, u64>,
+    /// Who has not proved what it was asked to.
+    unproven: BTreeMap<MeterId, unproven::Kept>,
 }
 
 impl<S: Scheme> Core<S> {
@@ -88,6 +93,7 @@ pub struct Collector<S: Scheme> {
     registrar: Registrar,
     /// The epochs of which sums may still be opened, and the latest.
     books: BTreeMap<Epoch, Book<S>>,
+    past: Past,
     /// The ceremony of the next epoch.
     opening: Option<Box<Opening<S>>>,
 }
@@ -106,8 +112,10 @@ impl<S: Scheme> Collector<S> {
     ) -> Result<Self, TermsError> {
         let terms = terms.checked()?;
         let (outputs, counters) = (VecDeque::new(), BTreeMap::new());
-        let core = Core { terms, identity, rng, decoder, outputs, counters };
-        let mut collector = Self { core, registrar, books: BTreeMap::new(), opening: None };
+        let unproven = unproven::of(kept).map_err(KeptError::from)?;
+        let core = Core { terms, identity, rng, decoder, outputs, counters, unproven };
+        let past = Past::restore(kept).map_err(RosterError::Rejected)?;
+        let mut collector = Self { core, registrar, books: BTreeMap::new(), past, opening: None };
         for (_, roster) in kept.of(Sort::Roster) {
             collector.restore(roster, kept, now)?;
         }
@@ -260,6 +268,14 @@ impl<S: Scheme> Collector<S> {
             Kind::Share => book.handle_share(core, envelope, now),
             Kind::Refusal => book.handle_refusal(core, envelope),
             Kind::Omission => book.handle_omission(core, envelope),
+            Kind::Endorsement => book.handle_endorsement(core, (envelope, message), now),
+            Kind::Inquiry => book.handle_inquiry(core, envelope, now),
+            Kind::Evidence => book.handle_evidence(core, envelope),
+            Kind::Proof => {
+                book.handle_proof(core, envelope)?;
+                self.leave_out(now);
+                Ok(())
+            }
             _ => Err(Rejection::Kind.into()),
         }
     }
@@ -287,6 +303,7 @@ impl<S: Scheme> Collector<S> {
         for book in self.books.values_mut() {
             book.handle_timeout(&mut self.core, now);
         }
+        self.leave_out(now);
         self.retire(now);
         if let Some(opening) = &mut self.opening {
             opening.handle_timeout(&mut self.core, &self.registrar, now);
@@ -347,6 +364,14 @@ impl<S: Scheme> Collector<S> {
         self.opening = Some(Box::new(opening));
     }
 
+    /// Goes on with the ceremony of the next epoch without those that have not
+    /// proved what they were asked to.
+    fn leave_out(&mut self, now: Timestamp) {
+        if let Some(opening) = &mut self.opening {
+            opening.leave_out(&mut self.core, &self.registrar, now);
+        }
+    }
+
     fn open_if_complete(&mut self, now: Timestamp) {
         let Some(opening) = &mut self.opening else { return };
         let soon = opening.is_soon();
@@ -391,11 +416,13 @@ impl<S: Scheme> Collector<S> {
         let over = self.books.extract_if(.., |epoch, book| {
             Some(*epoch) != latest && book.roster().last_deadline() < now
         });
-        for (epoch, _) in over {
-            self.core.persist(Change::Erase(Key::roster(epoch)));
-            for sort in [Sort::Counted, Sort::Claimed, Sort::SlotRound, Sort::BillRound] {
-                self.core.persist(Change::EraseBefore(sort, epoch, u64::MAX));
-            }
+        let over: Vec<_> = over.collect();
+        if over.is_empty() {
+            return;
+        }
+        let taken: Vec<_> = over.iter().flat_map(|(_, book)| self.past.take(book)).collect();
+        for change in taken.into_iter().chain(self.past.prune()) {
+            self.core.persist(change);
         }
     }
 }

@@ -2,18 +2,20 @@
 //! for a window. Holders and collector read, check and sum them with the same
 //! code, so that they never disagree on a set.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod ranges;
+
+use std::collections::BTreeMap;
 
 use aggregation::{Canonical as _, Context, Culprits, DecodeError, Range, Rng, Scheme};
 use serde_bytes::ByteBuf;
 use thiserror::Error;
 
 use crate::envelope::{Envelope, Rejection};
-use crate::id::MeterId;
+use crate::id::{Digest, MeterId};
+use crate::listing::Listed;
 use crate::message::{Claim, Contribution, Subject, Target};
 use crate::reading::Register;
 use crate::roster::AcceptedRoster;
-use crate::slots::SlotSet;
 
 /// A member's contribution or claim with a checked signature.
 pub struct Entry<S: Scheme> {
@@ -21,11 +23,17 @@ pub struct Entry<S: Scheme> {
     pub meter: MeterId,
     /// What it belongs to.
     pub target: Target,
-    /// For a claim, the slots that it covers.
-    pub slots: SlotSet,
+    /// For a claim, the listing that its slots follow from;
+    /// [`Digest::NONE`] for a contribution.
+    pub listing: Digest,
+    /// How many slots are in it.
+    pub slots: u32,
     /// The hidden quantities. A map's node has room for eleven values; boxed,
     /// those that are not there take 8 bytes and not 608.
     pub hidden: BTreeMap<Register, Box<S::Contribution>>,
+    /// That none of them exceeds its range, where the roster asks for a proof
+    /// with each contribution.
+    pub range_proof: Option<Box<S::RangeProof>>,
     /// The message as it came.
     pub message: Vec<u8>,
 }
@@ -47,9 +55,12 @@ pub enum EntryError {
         /// What is wrong with it.
         error: DecodeError,
     },
-    /// A slot or window outside the epoch, or slots outside the window.
-    #[error("it lies outside the epoch or its window")]
+    /// A slot or portion outside the epoch.
+    #[error("it lies outside the epoch")]
     Outside,
+    /// A claim under another listing than the final one of its portion.
+    #[error("the claim is not made under the final listing of its portion")]
+    Listing,
     /// A claim of fewer slots than a bill may have.
     #[error("the claim covers {found} slots of at least {needed}")]
     TooFewSlots {
@@ -61,6 +72,18 @@ pub enum EntryError {
     /// The proof of knowledge.
     #[error("the proof does not verify")]
     Proof,
+    /// No range proof, where the roster asks for one.
+    #[error("it has no range proof, which the roster asks for")]
+    NoRangeProof,
+    /// A range proof, where the roster asks for none.
+    #[error("it has a range proof, which the roster does not ask for")]
+    SurplusRangeProof,
+    /// A range proof that is none.
+    #[error("the range proof: {0}")]
+    RangeProofForm(DecodeError),
+    /// The range proof.
+    #[error("the range proof does not verify")]
+    RangeProof,
 }
 
 impl EntryError {
@@ -74,8 +97,13 @@ impl EntryError {
             Self::Decode { error: DecodeError::NotCanonical(_), .. } => "point-not-canonical",
             Self::Decode { error: DecodeError::Identity(_), .. } => "identity-point",
             Self::Outside => "outside",
+            Self::Listing => "listing",
             Self::TooFewSlots { .. } => "too-few-slots",
             Self::Proof => "proof",
+            Self::NoRangeProof => "no-range-proof",
+            Self::SurplusRangeProof => "surplus-range-proof",
+            Self::RangeProofForm(_) => "range-proof-not-canonical",
+            Self::RangeProof => "range-proof",
         }
     }
 }
@@ -95,39 +123,44 @@ impl<S: Scheme> Entry<S> {
             return Err(EntryError::Outside);
         }
         let hidden = decode::<S>(roster, &body.registers)?;
-        let target = Target::Region(body.slot);
-        Ok(Self { meter, target, slots: SlotSet::default(), hidden, message: message.to_vec() })
+        let range_proof = ranges::read(roster, body.range_proof.as_ref())?;
+        let (target, listing) = (Target::Region(body.slot), Digest::NONE);
+        let message = message.to_vec();
+        Ok(Self { meter, target, listing, slots: 1, hidden, range_proof, message })
     }
 
-    /// Reads a claim: everything but its proofs is checked.
+    /// Reads a claim under a final listing: everything but its proofs is
+    /// checked.
     ///
     /// # Errors
     /// See [`EntryError`].
     pub fn claim(
         roster: &AcceptedRoster<S>,
+        listed: &Listed,
         envelope: &Envelope,
         message: &[u8],
     ) -> Result<Self, EntryError> {
         let (meter, body): (_, Claim) = roster.open_from_member(envelope)?;
-        let parameters = roster.parameters();
-        let inside = roster.covers(roster.grid().last_slot(body.window));
-        if !inside || !body.slots.fits(parameters.window_slots.get()) {
-            return Err(EntryError::Outside);
+        if (body.portion, body.listing) != (listed.portion(), listed.digest()) {
+            return Err(EntryError::Listing);
         }
-        let (found, needed) = (body.slots.count(), parameters.min_slots);
+        let slots = roster.member(&meter).map_or(0, |(of, _)| listed.billed(of).len());
+        let (found, needed) =
+            (u32::try_from(slots).unwrap_or(u32::MAX), roster.parameters().min_slots);
         if found < u32::from(needed) {
             return Err(EntryError::TooFewSlots { found, needed });
         }
         let hidden = decode::<S>(roster, &body.registers)?;
-        let target = Target::Bill(body.window);
-        Ok(Self { meter, target, slots: body.slots, hidden, message: message.to_vec() })
+        let (target, listing) = (Target::Bill(body.portion), body.listing);
+        let (slots, range_proof, message) = (found, None, message.to_vec());
+        Ok(Self { meter, target, listing, slots, hidden, range_proof, message })
     }
 
     fn statement(&self, roster: &AcceptedRoster<S>, register: Register) -> Vec<u8> {
         let place = roster.place();
         match self.target {
             Target::Region(slot) => place.contribution(&self.meter, slot, register),
-            Target::Bill(window) => place.claim(&self.meter, window, &self.slots, register),
+            Target::Bill(portion) => place.claim(&self.meter, portion, &self.listing, register),
         }
     }
 
@@ -168,7 +201,7 @@ pub fn verify<S: Scheme>(
 ) -> Result<(), Vec<MeterId>> {
     let all: Vec<_> = entries.iter().collect();
     check_batch(roster, &all, rng).map_err(|bad| {
-        let entries = bad.into_iter().filter_map(|at| entries.get(at));
+        let entries = bad.into_keys().filter_map(|at| entries.get(at));
         entries.map(|entry| entry.meter.clone()).collect()
     })
 }
@@ -176,12 +209,13 @@ pub fn verify<S: Scheme>(
 /// Checks the proofs of entries, of which one meter may have several.
 ///
 /// # Errors
-/// The positions of the entries whose proofs do not verify.
+/// The positions of the entries whose proofs do not verify, each with the
+/// first proof that does not.
 pub(crate) fn check_batch<S: Scheme>(
     roster: &AcceptedRoster<S>,
     entries: &[&Entry<S>],
     rng: &mut Rng,
-) -> Result<(), BTreeSet<usize>> {
+) -> Result<(), BTreeMap<usize, EntryError>> {
     let proofs = || {
         let entries = entries.iter().enumerate();
         entries.flat_map(|(at, entry)| entry.hidden.iter().map(move |hidden| (at, *entry, hidden)))
@@ -193,10 +227,12 @@ pub(crate) fn check_batch<S: Scheme>(
         .zip(proofs())
         .map(|(statement, (_, _, (_, hidden)))| (Context(statement), &**hidden))
         .collect();
-    roster.scheme().verify(&batch, rng).map_err(|Culprits(bad)| {
-        let bad = bad.iter().filter_map(|proof| proofs().nth(*proof));
-        bad.map(|(at, ..)| at).collect()
-    })
+    let mut bad = ranges::check(roster, entries, &batch, rng);
+    if let Err(Culprits(culprits)) = roster.scheme().verify(&batch, rng) {
+        let culprits = culprits.iter().filter_map(|proof| proofs().nth(*proof));
+        bad.extend(culprits.map(|(at, ..)| (at, EntryError::Proof)));
+    }
+    if bad.is_empty() { Ok(()) } else { Err(bad) }
 }
 
 /// A sum of entries that a round opens.
@@ -237,11 +273,18 @@ pub fn sums<'a, S: Scheme>(
         Target::Bill(_) => {
             let one = |entry: &Entry<S>| {
                 let subject = Subject::Meter(entry.meter.clone());
-                add_up(roster, &subject, entry.slots.count(), &[entry])
+                add_up(roster, &subject, entry.slots, &[entry])
             };
             entries.into_iter().flat_map(one).collect()
         }
     }
+}
+
+/// What the holders are asked so that these sums can be opened.
+#[must_use]
+pub fn request<S: Scheme>(roster: &AcceptedRoster<S>, sums: &[Sum<S>]) -> S::Request {
+    let aggregates: Vec<_> = sums.iter().map(|sum| sum.aggregate.clone()).collect();
+    roster.scheme().request(&aggregates)
 }
 
 fn add_up<S: Scheme>(

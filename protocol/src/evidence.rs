@@ -12,10 +12,13 @@ use crate::envelope::{Envelope, Rejection, encode};
 use crate::id::{Digest, Epoch, RegionId, Sender};
 use crate::identity::IdentityKey;
 use crate::kind::Message;
-use crate::message::{Claim, Contribution, Dealing, Kind, Request, Roster, Target};
+use crate::message::{
+    Claim, Contribution, Dealing, Endorsement, Kind, Listing, Request, Roster, Target,
+};
+use crate::portion::Portion;
 use crate::reading::Register;
 use crate::release;
-use crate::slot::{Slot, Window};
+use crate::slot::Slot;
 
 /// Bytes of C1 and C2; the proof behind them has as many.
 const CIPHERTEXT: usize = 64;
@@ -58,8 +61,12 @@ pub enum About {
     Contributions(Slot),
     /// Two sets for one slot.
     Sets(Slot),
-    /// Two claims to one window.
-    Claims(Window),
+    /// Two listings of one portion.
+    Listings(Portion),
+    /// Endorsements of two listings of one portion.
+    Endorsements(Portion),
+    /// Two claims to one portion.
+    Claims(Portion),
 }
 
 /// Why two messages are no evidence.
@@ -116,15 +123,22 @@ impl Evidence {
             Kind::Dealing => pair.excludes(|_: &mut Dealing| Some(About::Dealings)),
             Kind::Contribution => pair.excludes(|body: &mut Contribution| {
                 strip_proofs(&mut body.registers);
+                body.range_proof = None;
                 Some(About::Contributions(body.slot))
             }),
             Kind::Claim => pair.excludes(|body: &mut Claim| {
                 strip_proofs(&mut body.registers);
-                Some(About::Claims(body.window))
+                Some(About::Claims(body.portion))
             }),
+            Kind::Listing => {
+                pair.excludes(|body: &mut Listing| Some(About::Listings(body.portion)))
+            }
+            Kind::Endorsement => {
+                pair.excludes(|body: &mut Endorsement| Some(About::Endorsements(body.portion)))
+            }
             Kind::Request => pair.excludes(|body: &mut Request| match release::target(body) {
                 Target::Region(slot) => Some(About::Sets(slot)),
-                // A window's bills may be asked for in several parts.
+                // A portion's bills may be asked for in several parts.
                 Target::Bill(_) => None,
             }),
             _ => Err(EvidenceError::Compatible),
@@ -179,7 +193,9 @@ impl fmt::Display for About {
             Self::Dealings => f.write_str("two dealings"),
             Self::Contributions(slot) => write!(f, "two contributions for slot {slot}"),
             Self::Sets(slot) => write!(f, "requests for two sets of slot {slot}"),
-            Self::Claims(window) => write!(f, "two claims to window {window}"),
+            Self::Listings(portion) => write!(f, "two listings of {portion}"),
+            Self::Endorsements(portion) => write!(f, "endorsements of two listings of {portion}"),
+            Self::Claims(portion) => write!(f, "two claims to {portion}"),
         }
     }
 }
@@ -190,6 +206,8 @@ mod tests {
     use crate::envelope::seal;
     use crate::identity::Identity;
     use crate::message::Share;
+    use crate::slot::Window;
+    use crate::tariff::StepId;
 
     fn identity() -> Identity {
         Identity::from_seed(&[1; 32])
@@ -203,7 +221,11 @@ mod tests {
 
     fn contribution(slot: u64, byte: u8) -> Contribution {
         let registers = BTreeMap::from([(Register::Import, vec![byte].into())]);
-        Contribution { slot: Slot(slot), registers }
+        Contribution { slot: Slot(slot), registers, range_proof: None }
+    }
+
+    fn portion() -> Portion {
+        Portion { window: Window(7), step: StepId(1) }
     }
 
     fn check(first: ByteBuf, second: ByteBuf) -> Result<Accusation, EvidenceError> {
@@ -222,7 +244,7 @@ mod tests {
         let region = |byte: u8| Request::Region(Slot(7), vec![vec![byte].into()]);
         let found = check(signed(1, &region(1)), signed(1, &region(2))).unwrap();
         assert_eq!(found.about, About::Sets(Slot(7)));
-        let bill = |byte: u8| Request::Bill(Window(7), vec![vec![byte].into()]);
+        let bill = |byte: u8| Request::Bill(portion(), vec![vec![byte].into()]);
         let found = check(signed(1, &bill(1)), signed(1, &bill(2)));
         assert_eq!(found, Err(EvidenceError::Compatible));
     }
@@ -255,11 +277,21 @@ mod tests {
         let claim = |ciphertext: u8, proof: u8| {
             let hidden = [[ciphertext; CIPHERTEXT], [proof; CIPHERTEXT]].concat();
             let registers = BTreeMap::from([(Register::Import, hidden.into())]);
-            let slots = [0, 1, 2].into_iter().collect();
-            signed(1, &Claim { window: Window(7), slots, registers })
+            signed(1, &Claim { portion: portion(), listing: Digest::NONE, registers })
         };
         assert_eq!(check(claim(1, 1), claim(1, 2)), Err(EvidenceError::Compatible));
-        assert_eq!(check(claim(1, 1), claim(2, 1)).unwrap().about, About::Claims(Window(7)));
+        assert_eq!(check(claim(1, 1), claim(2, 1)).unwrap().about, About::Claims(portion()));
+    }
+
+    #[test]
+    fn another_range_proof_of_the_same_ciphertexts_accuses_nobody() {
+        let proven = |byte: u8, proof: &[u8]| {
+            let range_proof = Some(proof.to_vec().into());
+            signed(1, &Contribution { range_proof, ..contribution(7, byte) })
+        };
+        assert_eq!(check(proven(1, b"a"), proven(1, b"b")), Err(EvidenceError::Compatible));
+        let found = check(proven(1, b"a"), proven(2, b"a")).unwrap();
+        assert_eq!(found.about, About::Contributions(Slot(7)));
     }
 
     #[test]

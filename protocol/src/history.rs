@@ -12,9 +12,11 @@ use crate::evidence::{Accusation, Evidence};
 use crate::id::{Epoch, RegionId, Sender};
 use crate::message::{Receipt, Roster};
 use crate::meter::StoredSent;
+use crate::portion::Portion;
 use crate::record::{self, Key, Records, Sort, Unreadable};
 use crate::release::{AnsweredBills, AnsweredSet};
 use crate::slot::{Grid, Slot, Window};
+use crate::tariff::{StepName, Tariff};
 
 /// What a household did in an epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -33,8 +35,8 @@ pub struct History {
     pub members: usize,
     /// Slots for which something was sent or answered.
     pub slots: Vec<OfSlot>,
-    /// Windows that something was claimed or answered for.
-    pub windows: Vec<OfWindow>,
+    /// Portions that something was claimed or answered for.
+    pub portions: Vec<OfPortion>,
     #[serde(skip)]
     grid: Grid,
 }
@@ -60,11 +62,13 @@ pub struct OfSlot {
     pub contributors: Option<usize>,
 }
 
-/// What a household did about a window.
+/// What a household did about a tariff step of a window.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct OfWindow {
+pub struct OfPortion {
     /// The window.
     pub window: Window,
+    /// The tariff step.
+    pub step: StepName,
     /// Whether this household has claimed its own sum.
     pub claimed: bool,
     /// Members whose bills this household helped to open.
@@ -103,7 +107,7 @@ fn of_epoch(kept: &Records, key: &Key, bytes: &[u8]) -> Result<History, Unreadab
         first_slot: roster.first_slot,
         members: roster.members.len(),
         slots: slots(kept, key.epoch)?,
-        windows: windows(kept, key.epoch)?,
+        portions: portions(kept, key.epoch, &roster.parameters.tariff)?,
         grid: roster.parameters.grid(roster.first_slot),
     })
 }
@@ -129,22 +133,27 @@ fn slots(kept: &Records, epoch: Epoch) -> Result<Vec<OfSlot>, Unreadable> {
     Ok(slots.into_values().collect())
 }
 
-fn windows(kept: &Records, epoch: Epoch) -> Result<Vec<OfWindow>, Unreadable> {
-    let claimed: BTreeSet<_> =
-        kept.within(Sort::Claim, epoch).map(|(key, _)| key.position).collect();
-    let mut owners: BTreeMap<u64, BTreeSet<Sender>> = BTreeMap::new();
+fn portions(kept: &Records, epoch: Epoch, tariff: &Tariff) -> Result<Vec<OfPortion>, Unreadable> {
+    let mut claimed = BTreeSet::new();
+    for (key, _) in kept.within(Sort::Claim, epoch) {
+        claimed.insert(key.portion().ok_or(key)?);
+    }
+    let mut owners: BTreeMap<Portion, BTreeSet<Sender>> = BTreeMap::new();
     for (key, bytes) in kept.within(Sort::Bill, epoch) {
         let answered: AnsweredBills = record::read(key, bytes)?;
+        let of = owners.entry(key.portion().ok_or(key)?).or_default();
         for claim in &answered.claims {
-            let owner = Envelope::parse(claim).map_err(|_| key)?.header().sender.clone();
-            owners.entry(key.position).or_default().insert(owner);
+            of.insert(Envelope::parse(claim).map_err(|_| key)?.header().sender.clone());
         }
     }
     let all: BTreeSet<_> = claimed.iter().chain(owners.keys()).copied().collect();
-    let of = |position: u64| OfWindow {
-        window: Window(position),
-        claimed: claimed.contains(&position),
-        bills: owners.get(&position).map_or(0, BTreeSet::len),
+    let of = |portion: Portion| {
+        Some(OfPortion {
+            window: portion.window,
+            step: tariff.name(portion.step)?.clone(),
+            claimed: claimed.contains(&portion),
+            bills: owners.get(&portion).map_or(0, BTreeSet::len),
+        })
     };
-    Ok(all.into_iter().map(of).collect())
+    Ok(all.into_iter().filter_map(of).collect())
 }

@@ -62,7 +62,7 @@ kinds! {
     Request = 6 "request",
     /// Holder to collector: its share of the requested sums.
     Share = 7 "share",
-    /// Member to collector: consent to open its own window.
+    /// Member to collector: consent to open its own sums of a portion.
     Claim = 8 "claim",
     /// Holder to collector: why it does not help.
     Refusal = 9 "refusal",
@@ -84,4 +84,20 @@ kinds! {
     Confirmation = 17 "confirmation",
     /// Holder to collector: a set leaves out what was receipted as on time.
     Omission = 18 "omission",
+    /// Collector to all: who was counted in which slots of a portion.
+    Listing = 19 "listing",
+    /// Holder to collector: it agrees with a listing.
+    Endorsement = 20 "endorsement",
+    /// Collector to all: a listing that enough holders have endorsed.
+    FinalListing = 21 "final listing",
+    /// Member to collector: which listing of a portion is final?
+    Inquiry = 22 "inquiry",
+    /// Holder to collector: two requests for different sets of one slot.
+    Evidence = 23 "evidence",
+    /// Collector to a member: prove that what was counted lies in its range.
+    Challenge = 24 "challenge",
+    /// Member to collector: what was counted lies in its range.
+    Proof = 25 "proof",
+    /// Collector to all: a member has not proved what it was asked to.
+    Unproven = 26 "unproven",
 }

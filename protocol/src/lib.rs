@@ -3,6 +3,7 @@
 
 pub use aggregation::Rng;
 
+pub mod account;
 pub mod attendance;
 pub mod collector;
 pub mod entry;
@@ -14,21 +15,25 @@ pub mod id;
 pub mod identity;
 pub mod keygen;
 pub mod kind;
+pub mod listing;
 pub mod members;
 pub mod message;
 pub mod meter;
 pub mod omission;
 pub mod output;
 pub mod parameters;
+pub mod portion;
+mod range_proof;
 pub mod reading;
 pub mod record;
 pub mod release;
+pub mod report;
 mod retry;
 pub mod roster;
 pub mod round;
 pub mod slot;
-pub mod slots;
 pub mod statement;
 pub mod tariff;
 pub mod topic;
+pub mod transcript;
 mod view;

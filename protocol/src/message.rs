@@ -2,18 +2,22 @@
 //! arrays; those that people read are maps.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 
+use crate::evidence::Evidence;
 use crate::id::{Digest, MeterId};
 use crate::identity::IdentityKey;
 use crate::kind::Message;
+use crate::members::MemberSet;
 use crate::parameters::Parameters;
+use crate::portion::Portion;
 use crate::reading::Register;
-use crate::slot::{Slot, Window};
-use crate::slots::SlotSet;
+use crate::slot::Slot;
+use crate::tariff::StepName;
 
 pub use crate::kind::Kind;
 
@@ -26,6 +30,8 @@ macro_rules! bodies {
 bodies! {
     Invitation KeyPart Roster Contribution Receipt Request Share Claim Refusal Outcome Status State
     KeyParts Dealing Dealings Complaint Confirmation Omission
+    Listing Endorsement FinalListing Inquiry Evidence
+    Challenge Proof Unproven
 }
 
 /// Who may join an epoch, under which parameters. Every key part answers one
@@ -150,6 +156,10 @@ pub struct Contribution {
     pub slot: Slot,
     /// The scheme's encoding, for each register of the roster.
     pub registers: BTreeMap<Register, ByteBuf>,
+    /// The scheme's encoding of the range proof over all registers, where the
+    /// roster asks for one with each contribution; none elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range_proof: Option<ByteBuf>,
 }
 
 /// The collector has a contribution.
@@ -171,8 +181,8 @@ pub struct Receipt {
 pub enum Request {
     /// The region's sums of a slot: the contributions' messages, whole.
     Region(Slot, Vec<ByteBuf>),
-    /// The sums of single meters over a window: the claims' messages, whole.
-    Bill(Window, Vec<ByteBuf>),
+    /// The sums of single meters over a portion: the claims' messages, whole.
+    Bill(Portion, Vec<ByteBuf>),
 }
 
 /// A holder's help with one request.
@@ -184,15 +194,101 @@ pub struct Share {
     pub response: ByteBuf,
 }
 
-/// The owner's consent to open its sums over slots of one window.
+/// Who was counted in which slots of a portion.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct Listing {
+    /// The portion.
+    pub portion: Portion,
+    /// Digest of the final listing of the same tariff step whose withheld
+    /// slots join this one; [`Digest::NONE`] where there is none.
+    pub previous: Digest,
+    /// Who was counted in each slot of the portion, in order; nobody in a slot
+    /// whose sum was never asked for, and in a void one.
+    pub sets: Vec<MemberSet>,
+    /// Void slots, each with two requests of the collector for different sets
+    /// of it.
+    pub void: BTreeMap<Slot, Evidence>,
+}
+
+/// A holder agrees with a listing, and signs no other one of its portion.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct Endorsement {
+    /// The portion.
+    pub portion: Portion,
+    /// Digest of the listing.
+    pub listing: Digest,
+}
+
+/// A listing that enough holders have endorsed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct FinalListing {
+    /// The listing's message, whole.
+    pub listing: ByteBuf,
+    /// The endorsements' messages, whole.
+    pub endorsements: Vec<ByteBuf>,
+}
+
+/// A member asks for the final listing of a portion.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct Inquiry {
+    /// The portion.
+    pub portion: Portion,
+}
+
+/// The owner's consent to open its sums over its counted slots that the final
+/// listing of a portion opens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
 pub struct Claim {
-    /// The window.
-    pub window: Window,
-    /// The slots of the window that the sums cover.
-    pub slots: SlotSet,
+    /// The portion.
+    pub portion: Portion,
+    /// Digest of its final listing, from which the slots follow.
+    pub listing: Digest,
     /// The scheme's encoding of the sum, for each register of the roster.
     pub registers: BTreeMap<Register, ByteBuf>,
+}
+
+/// The collector asks a member to prove that what it contributed lies in its
+/// range.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct Challenge {
+    /// The member.
+    pub meter: MeterId,
+    /// One to four slots in which it was counted, in rising order.
+    pub slots: Vec<Slot>,
+}
+
+/// What a member contributed to some slots lies in its range.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct Proof {
+    /// One to four slots, in rising order.
+    pub slots: Vec<Slot>,
+    /// The scheme's encoding of a range proof over all of them, for each
+    /// register of the roster. Of three slots, it covers the last one twice.
+    pub registers: BTreeMap<Register, ByteBuf>,
+}
+
+/// A member has not proved that what it contributed lies in its range, and is
+/// left out of the next epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unproven {
+    /// The member.
+    pub meter: MeterId,
+    /// The portion of the slots.
+    pub portion: Portion,
+    /// The slots that it was asked about and has not proved.
+    pub slots: Vec<Slot>,
+    /// What it did instead.
+    pub why: Lapse,
+}
+
+/// What a member did that has not proved what it was asked to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Lapse {
+    /// It sent a proof that does not verify.
+    Bad,
+    /// It sent none in time.
+    Silent,
 }
 
 /// A holder does not help with a request.
@@ -229,6 +325,15 @@ pub enum Subject {
     Meter(MeterId),
 }
 
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Region(region) => write!(f, "region {region}"),
+            Self::Meter(meter) => meter.fmt(f),
+        }
+    }
+}
+
 /// A sum, and what it is the sum of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
@@ -246,8 +351,15 @@ pub struct Outcome {
     pub contributors: Vec<MeterId>,
     /// Members that are not in a region's sum.
     pub uncounted: Vec<MeterId>,
-    /// Slots of the window that are not in a meter's sum.
+    /// The tariff step of a meter's sum.
+    pub step: Option<StepName>,
+    /// Slots of the portion in which the meter was not counted.
     pub uncounted_slots: Vec<Slot>,
+    /// Slots in which the meter was counted, and that are withheld: they may
+    /// join the next listing of their step.
+    pub withheld_slots: Vec<Slot>,
+    /// Slots of earlier windows that are in a meter's sum.
+    pub joined_slots: Vec<Slot>,
     /// Holders whose shares opened the sum.
     pub helpers: Vec<MeterId>,
     /// Holders whose share had not come when the sum was opened.
@@ -275,8 +387,8 @@ pub enum Phase {
 pub enum Target {
     /// The region's sums of one slot.
     Region(Slot),
-    /// Single meters' sums of one window.
-    Bill(Window),
+    /// Single meters' sums of one portion.
+    Bill(Portion),
 }
 
 /// Where a round stands.
@@ -317,6 +429,14 @@ pub struct State {
     pub temperature_c: Option<i32>,
     /// The epoch that the agent takes part in, if any.
     pub member_of: Option<u32>,
+    /// Contributions of which no final listing says whether they are counted.
+    pub unsettled_slots: u32,
+    /// Slots in which the meter is counted, and that are in no claim of it.
+    pub withheld_slots: u32,
+    /// Uncounted slots whose energy waits to be carried.
+    pub pooled_slots: u32,
+    /// Slots whose energy is given up: they are void, or were never settled.
+    pub lost_slots: u32,
     /// How often each reason for a rejection or refusal has occurred.
     pub counters: BTreeMap<String, u64>,
 }

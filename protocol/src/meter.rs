@@ -5,8 +5,10 @@
 
 mod joining;
 mod marks;
+mod measured;
 mod membership;
 mod outbox;
+mod pools;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -29,11 +31,23 @@ use crate::slot::{Grid, Slot, Timestamp};
 use crate::topic::{self, MeterTopic};
 
 use marks::Marks;
+pub use measured::{Measured, Quantities, Stand, Stands};
+pub(crate) use membership::Gap;
 use membership::Membership;
-pub(crate) use outbox::{StoredSent, digest as contribution_digest};
+pub(crate) use outbox::{Standing, StoredSent, digest as contribution_digest};
+use pools::Pools;
+pub(crate) use pools::{Pool, place as pool_of};
 
-/// Energy of one slot in Wh, by register, before it becomes readings.
-pub type Quantities = BTreeMap<Register, u64>;
+/// Energy of one register that no final listing counts, in Wh.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct Uncounted {
+    /// Of slots that no final listing settles yet.
+    pub unsettled_wh: u64,
+    /// Waiting to be carried.
+    pub pooled_wh: u64,
+    /// Given up: of void slots, and of those that were never settled.
+    pub lost_wh: u64,
+}
 
 /// What a meter knows before any message reaches it.
 #[derive(Clone, Debug)]
@@ -55,6 +69,8 @@ struct Core {
     rng: Rng,
     started: Timestamp,
     marks: Marks,
+    stands: Option<Stands>,
+    pools: Pools,
     outputs: VecDeque<Output>,
     counters: BTreeMap<&'static str, u64>,
 }
@@ -112,7 +128,9 @@ impl<S: Scheme> Meter<S> {
     ) -> Result<Self, StoredError> {
         let (outputs, counters) = (VecDeque::new(), BTreeMap::new());
         let marks = Marks::restore(kept)?;
-        let core = Core { terms, identity, rng, started: now, marks, outputs, counters };
+        let (stands, pools) = (measured::restore(kept)?, Pools::restore(kept)?);
+        let started = now;
+        let core = Core { terms, identity, rng, started, marks, stands, pools, outputs, counters };
         let mut meter = Self { core, candidate: None, epochs: BTreeMap::new(), without: None };
         let last = kept.of(Sort::Roster).last().map(|(key, _)| key.epoch);
         for (key, roster) in kept.of(Sort::Roster) {
@@ -156,13 +174,22 @@ impl<S: Scheme> Meter<S> {
     }
 
     /// Takes the energy of a slot that has ended.
-    pub fn handle_reading(&mut self, slot: Slot, quantities: &Quantities, now: Timestamp) {
+    pub fn handle_reading<'a>(
+        &mut self,
+        slot: Slot,
+        measured: impl Into<Measured<'a>>,
+        now: Timestamp,
+    ) {
+        let measured = measured.into();
         let mut epochs = self.epochs.values_mut().rev();
         let result = match epochs.find(|membership| membership.roster().covers(slot)) {
-            Some(membership) => membership.contribute(&mut self.core, slot, quantities, now),
+            Some(membership) => membership.contribute(&mut self.core, slot, measured, now),
             None => Err(SlotError::NoEpoch),
         };
         if let Err(error) = result {
+            if matches!(error, SlotError::Reading(..)) {
+                self.handle_gap((slot, slot.plus(1)), measured);
+            }
             self.core.event(Event::SlotRefused { slot, error });
         }
     }
@@ -182,8 +209,12 @@ impl<S: Scheme> Meter<S> {
                 self.handle_roster(&envelope, message, now);
                 Ok(())
             }
-            Kind::Receipt | Kind::Request => match self.epochs.get_mut(&header.epoch) {
-                Some(membership) => membership.handle(&mut self.core, (&envelope, message), now),
+            Kind::Receipt
+            | Kind::Request
+            | Kind::Listing
+            | Kind::FinalListing
+            | Kind::Challenge => match self.epochs.get_mut(&header.epoch) {
+                Some(member) => member.handle(&mut self.core, (&envelope, message), now),
                 None => Err(Rejection::Epoch),
             },
             _ => Err(Rejection::Kind),
@@ -236,6 +267,7 @@ impl<S: Scheme> Meter<S> {
         };
         let Terms { region, meter, .. } = &self.core.terms;
         state.member_of = (epoch != Epoch::default()).then_some(epoch.0);
+        self.count_slots(&mut state);
         state.counters.extend(self.counters());
         let place = (region, epoch, Sender::Meter(meter.clone()));
         let message = seal(&self.core.identity, place, &binding, &state);
@@ -247,6 +279,47 @@ impl<S: Scheme> Meter<S> {
             retain: false,
         }));
         self.core.publish(MeterTopic::State, message);
+    }
+
+    fn count_slots(&self, state: &mut State) {
+        for membership in self.epochs.values() {
+            let (unsettled, withheld) = membership.open_slots();
+            state.unsettled_slots = state.unsettled_slots.saturating_add(unsettled);
+            state.withheld_slots = state.withheld_slots.saturating_add(withheld);
+        }
+        (state.pooled_slots, state.lost_slots) = self.core.pools.slots();
+    }
+
+    /// Energy in Wh of each register that this meter was given and that no
+    /// final listing counts: unsettled, pooled, and given up.
+    #[must_use]
+    pub fn uncounted(&self) -> BTreeMap<Register, Uncounted> {
+        let mut all: BTreeMap<Register, Uncounted> = BTreeMap::new();
+        for energy in self.epochs.values().flat_map(Membership::unsettled_energy) {
+            for (register, wh) in energy {
+                let of = all.entry(*register).or_default();
+                of.unsettled_wh = of.unsettled_wh.saturating_add(*wh);
+            }
+        }
+        for ((register, _), pool) in self.core.pools.all() {
+            let of = all.entry(*register).or_default();
+            of.pooled_wh = of.pooled_wh.saturating_add(pool.pooled_wh());
+            of.lost_wh = of.lost_wh.saturating_add(pool.lost_wh);
+        }
+        all
+    }
+
+    /// What this meter's contribution to a slot holds in Wh, while no final
+    /// listing settles it.
+    #[must_use]
+    pub fn contents(&self, slot: Slot) -> Option<&Quantities> {
+        self.epochs.values().find_map(|membership| membership.contents(slot))
+    }
+
+    /// Whether a slot belongs to an epoch that this meter takes part in.
+    #[must_use]
+    pub fn takes_part(&self, slot: Slot) -> bool {
+        self.epochs.values().any(|membership| membership.roster().covers(slot))
     }
 
     /// How often each event that is not routine has occurred.
@@ -309,9 +382,18 @@ impl<S: Scheme> Meter<S> {
         let over = self.epochs.iter().filter(|(_, membership)| over(membership));
         let over: Vec<_> = over.map(|(epoch, _)| *epoch).collect();
         for epoch in over {
-            let Some(membership) = self.epochs.remove(&epoch) else { continue };
+            let Some(mut membership) = self.epochs.remove(&epoch) else { continue };
+            membership.give_up(&mut self.core);
             self.core.persist(Change::Erase(Key::key_share(epoch)));
-            for sort in [Sort::Sent, Sort::Answer, Sort::Bill, Sort::Claim] {
+            for sort in [
+                Sort::Sent,
+                Sort::Answer,
+                Sort::Bill,
+                Sort::Claim,
+                Sort::Listing,
+                Sort::Final,
+                Sort::Gap,
+            ] {
                 self.core.persist(Change::EraseBefore(sort, epoch, u64::MAX));
             }
             self.core.event(Event::EpochErased { epoch });

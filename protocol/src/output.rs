@@ -8,13 +8,14 @@ use thiserror::Error;
 use crate::evidence::Accusation;
 use crate::id::{Epoch, MeterId, Sender};
 use crate::keygen::{CeremonyError, Conviction, Step};
-use crate::message::Target;
+use crate::message::{Lapse, Target};
 use crate::parameters::ParameterError;
+use crate::portion::Portion;
 use crate::reading::{ReadingError, Register};
 use crate::record::Change;
 use crate::release::Reason;
 use crate::roster::RosterError;
-use crate::slot::{Slot, Window};
+use crate::slot::Slot;
 
 /// One thing to do, in order.
 #[derive(Debug)]
@@ -54,8 +55,8 @@ pub enum SlotError {
     /// The slot has not ended.
     #[error("the slot has not ended")]
     NotEnded,
-    /// A slot is encrypted once.
-    #[error("the slot, or a later one, was encrypted already")]
+    /// A slot's energy is given once.
+    #[error("the energy of the slot, or of a later one, was given already")]
     Again,
     /// The source has no value for a register of the roster.
     #[error("there is no value for register {0}")]
@@ -65,23 +66,38 @@ pub enum SlotError {
     Reading(Register, ReadingError),
 }
 
-/// Why a meter does not claim a window.
+/// Why a meter does not claim a portion.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum Obstacle {
-    /// It answered no request for a slot.
-    #[error("this meter helped with no sum of it")]
-    Unanswered,
-    /// The set that it answered leaves members out.
-    #[error("its sum is of {counted} of {members} members")]
-    Members {
-        /// Members in the set.
-        counted: usize,
-        /// Members in the roster.
-        members: usize,
-    },
     /// What it takes to claim a slot is not there.
     #[error("what this meter contributed is lost")]
     Lost,
+    /// A slot is claimed once.
+    #[error("it is in another claim")]
+    Claimed,
+}
+
+/// Why a meter does not prove what it is challenged to.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum ChallengeError {
+    /// The roster asks for no proofs of past slots.
+    #[error("the roster has no audits")]
+    Mode,
+    /// None, more than four, or not in rising order.
+    #[error("its slots are not one to four in rising order")]
+    Slots,
+    /// A slot outside the epoch.
+    #[error("slot {0} lies outside the epoch")]
+    Outside(Slot),
+    /// A slot whose time is over.
+    #[error("the deadline of slot {0} has passed")]
+    PastDeadline(Slot),
+    /// A slot in which this meter is not known to be counted.
+    #[error("no listing and no set that this meter knows counts it in slot {0}")]
+    NotCounted(Slot),
+    /// What it takes to prove it is not there.
+    #[error("what this meter contributed to slot {0} is lost")]
+    Lost(Slot),
 }
 
 /// What an operator may want to know. Never a reading, a sum or a key.
@@ -112,8 +128,25 @@ pub enum Event {
     Uncounted { slot: Slot },
     #[error("refused to help with {target}: {reason}")]
     Refused { target: Target, reason: Reason },
-    #[error("window {window} stays closed because of slot {slot}: {why}")]
-    WindowClosed { window: Window, slot: Slot, why: Obstacle },
+    #[error("asking for the final listing of {portion}")]
+    Unsettled { portion: Portion },
+    #[error(
+        "{pooled} slots of this meter in {portion} are not counted and wait to be carried, {void} are void"
+    )]
+    Pooled { portion: Portion, pooled: u32, void: u32 },
+    #[error(
+        "the energy of slots {first} to before {end} is more than they can hold: it is dropped"
+    )]
+    GapRefused { first: Slot, end: Slot },
+    #[error(
+        "nothing was contributed from slot {first} to before slot {end}: what was used meanwhile \
+         waits to be carried"
+    )]
+    Gap { first: Slot, end: Slot },
+    #[error("{portion} is not claimed because of slot {slot}: {why}")]
+    NotClaimed { portion: Portion, slot: Slot, why: Obstacle },
+    #[error("a challenge is not met: {0}")]
+    ChallengeRefused(ChallengeError),
     #[error("this meter's contribution to slot {slot} is on time by its receipt, and left out")]
     Omitted { slot: Slot },
     #[error("the set of slot {slot} leaves out {meter}, whose contribution was on time")]
@@ -132,16 +165,24 @@ pub enum Event {
     SecondRoster { epoch: Epoch },
     #[error("{meter} signed two different contributions for slot {slot}")]
     Conflict { meter: MeterId, slot: Slot },
-    #[error("{meter} signed two different claims to window {window}")]
-    SecondClaim { meter: MeterId, window: Window },
+    #[error("{meter} signed two different claims to {portion}")]
+    SecondClaim { meter: MeterId, portion: Portion },
     #[error("the contribution of {meter} for slot {slot} came too late")]
     Late { meter: MeterId, slot: Slot },
-    #[error("the claim of {meter} for window {window} was not taken: {reason}")]
-    ClaimRefused { meter: MeterId, window: Window, reason: &'static str },
+    #[error("the claim of {meter} for {portion} was not taken: {reason}")]
+    ClaimRefused { meter: MeterId, portion: Portion, reason: &'static str },
     #[error("the share of {holder} for {target} does not verify")]
     BadShare { holder: MeterId, target: Target },
     #[error("{holder} refuses to help: {reason}")]
     HolderRefused { holder: MeterId, reason: String },
+    #[error(
+        "the listing of {portion} is final: {open} of its slots are billed, {withheld} withheld"
+    )]
+    Listed { portion: Portion, open: usize, withheld: usize },
+    #[error("{meters} members are challenged to prove {slots} contributions of {portion}")]
+    Challenged { portion: Portion, meters: usize, slots: usize },
+    #[error("{meter} has not proved {slots} contributions of {portion}: {why}")]
+    Unproven { meter: MeterId, portion: Portion, slots: usize, why: Lapse },
     #[error("opened {target}, {counted} counted")]
     Combined { target: Target, counted: usize },
     #[error("abandoned {target}: {reason}")]
@@ -165,7 +206,15 @@ impl Event {
             Self::SlotRefused { .. } => "slot-refused",
             Self::Uncounted { .. } => "uncounted",
             Self::Refused { .. } => "refused",
-            Self::WindowClosed { .. } => "window-closed",
+            Self::Unsettled { .. } => "unsettled",
+            Self::Pooled { .. } => "pooled",
+            Self::Gap { .. } => "gap",
+            Self::GapRefused { .. } => "gap-refused",
+            Self::NotClaimed { .. } => "not-claimed",
+            Self::ChallengeRefused(_) => "challenge-refused",
+            Self::Challenged { .. } => "challenged",
+            Self::Unproven { .. } => "unproven",
+            Self::Listed { .. } => "listed",
             Self::Omitted { .. } => "omitted",
             Self::Omission { .. } => "omission",
             Self::Evidence(_) => "evidence",
@@ -194,6 +243,8 @@ impl Event {
                 | Self::EpochErased { .. }
                 | Self::Gathering { .. }
                 | Self::Opened { .. }
+                | Self::Listed { .. }
+                | Self::Challenged { .. }
                 | Self::Combined { .. }
         )
     }
@@ -203,8 +254,17 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Region(slot) => write!(f, "slot {slot} of the region"),
-            Self::Bill(window) => write!(f, "the bills of window {window}"),
+            Self::Bill(portion) => write!(f, "the bills of {portion}"),
         }
+    }
+}
+
+impl fmt::Display for Lapse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bad => "its proof does not verify",
+            Self::Silent => "it sent no proof in time",
+        })
     }
 }
 

@@ -211,16 +211,8 @@ impl Parameters {
         let names: Vec<_> = self.registers.iter().map(|r| r.as_str()).collect();
         let accepted = "import, export or both, in this order";
         check(distinct, "registers", &names.join(", "), &accepted)?;
-        self.check_range_proofs()?;
         self.check_listing(members)?;
         self.check_steps()
-    }
-
-    /// Nothing makes or checks range proofs yet.
-    fn check_range_proofs(&self) -> Result<(), ParameterError> {
-        let (known, accepted) =
-            (self.range_proofs == RangeProofs::Off, "off: this version has no range proofs yet");
-        check(known, "range_proofs", &self.range_proofs, &accepted)
     }
 
     /// The listing of a window, which says of each slot which members were
@@ -230,7 +222,11 @@ impl Parameters {
         const FRAMING: usize = 1024;
         // What a slot's set of members stands in.
         const SLOT: usize = 8;
-        let most = (MESSAGE_MAX - FRAMING) / (members.div_ceil(8) + SLOT);
+        // An endorsement's header, digest and signature, with names of 31 bytes.
+        const ENDORSEMENT: usize = 240;
+        let endorsements = ENDORSEMENT * self.threshold.of(members);
+        let left = MESSAGE_MAX.saturating_sub(FRAMING + endorsements);
+        let most = left / (members.div_ceil(8) + SLOT);
         let accepted =
             format!("at most {most} with {members} members, whose listing is one message");
         let slots = self.window_slots.get();
@@ -282,10 +278,25 @@ impl Parameters {
         // A point or scalar has 32 bytes; a ciphertext with its proof is four.
         const HIDDEN: usize = 4 * 32 + 4;
         let slots = self.window_slots.get().div_ceil(8) as usize;
-        let members = MESSAGE_MAX / (FRAMING + HIDDEN * self.registers.len() + slots);
+        let hidden = HIDDEN * self.registers.len() + self.range_proof_bytes();
+        let members = MESSAGE_MAX / (FRAMING + hidden + slots);
         match self.threshold {
             Threshold::All => members.min(usize::from(u16::MAX)),
             Threshold::Of(_) => members.min(DEALT_MEMBERS_MAX),
+        }
+    }
+
+    /// What a range proof adds to each contribution: the link and the fixed
+    /// part of the proof, two points for each doubling of the bits that are
+    /// proved together, and its framing.
+    fn range_proof_bytes(&self) -> usize {
+        const FIXED: usize = 10 * 32 + 4;
+        const DOUBLING: usize = 2 * 32;
+        let bits = if self.max_wh_per_slot > 0xffff { 32 } else { 16 };
+        let all = (bits * self.registers.len()).max(1).next_power_of_two();
+        match self.range_proofs {
+            RangeProofs::Off | RangeProofs::Audit => 0,
+            RangeProofs::Each => FIXED + DOUBLING * all.ilog2() as usize,
         }
     }
 

@@ -125,6 +125,12 @@ impl Reading {
         }
     }
 
+    /// How much carried energy in Wh fits into the contribution beside it.
+    #[must_use]
+    pub fn room(self, max_wh_per_slot: u32) -> u64 {
+        u64::from(max_wh_per_slot.saturating_sub(self.0))
+    }
+
     /// The integer that schemes add.
     #[must_use]
     pub fn to_plaintext(self) -> u64 {

@@ -13,7 +13,10 @@ use zeroize::Zeroizing;
 
 use crate::id::{Digest, Epoch, MeterId};
 use crate::message::Target;
+use crate::portion::Portion;
+use crate::reading::Register;
 use crate::slot::{Slot, Window};
+use crate::tariff::{StepId, StepName};
 
 macro_rules! sorts {
     ($($(#[$doc:meta])* $name:ident = $number:literal,)*) => {
@@ -41,9 +44,9 @@ sorts! {
     Sent = 5,
     /// What a holder answered for a slot.
     Answer = 6,
-    /// What a holder answered for the bills of a window.
+    /// What a holder answered for the bills of a portion.
     Bill = 7,
-    /// A meter's claim to a window.
+    /// A meter's claim to a portion.
     Claim = 8,
     /// Two signed statements that exclude each other.
     Evidence = 9,
@@ -53,10 +56,29 @@ sorts! {
     Claimed = 11,
     /// The transcript of a round of a slot that a collector has closed.
     SlotRound = 12,
-    /// The transcript of a round of a window that a collector has closed.
+    /// The transcript of a round of a portion that a collector has closed.
     BillRound = 13,
     /// A collector's state in the ceremony that opens the next epoch.
     Ceremony = 14,
+    /// A listing of a portion: one that a holder has endorsed, or the one that
+    /// a collector has published.
+    Listing = 15,
+    /// A final listing of a portion.
+    Final = 16,
+    /// Energy of a meter that waits to be counted. Secret.
+    Pool = 17,
+    /// What a meter measured while it contributed nothing. Secret.
+    Gap = 18,
+    /// What the registers of a meter's source showed when it gave energy last.
+    /// Secret.
+    Stand = 19,
+    /// The signed roster of an epoch that is over, for those who check its
+    /// transcripts.
+    PastRoster = 20,
+    /// What a collector has challenged a member to prove of a portion.
+    Challenge = 21,
+    /// That a member has not proved what a collector asked it to.
+    Unproven = 22,
 }
 
 impl Sort {
@@ -115,6 +137,12 @@ impl Key {
         Self::at(Sort::Roster, epoch, 0, String::new())
     }
 
+    /// The signed roster of an epoch that is over.
+    #[must_use]
+    pub fn past_roster(epoch: Epoch) -> Self {
+        Self::at(Sort::PastRoster, epoch, 0, String::new())
+    }
+
     /// How far the ceremony is that a collector opens an epoch with, for its
     /// operator.
     #[must_use]
@@ -139,14 +167,51 @@ impl Key {
     pub fn answer(epoch: Epoch, target: Target, request: &Digest) -> Self {
         match target {
             Target::Region(slot) => Self::at(Sort::Answer, epoch, slot.0, String::new()),
-            Target::Bill(window) => Self::at(Sort::Bill, epoch, window.0, request.to_string()),
+            Target::Bill(Portion { window, step }) => {
+                Self::at(Sort::Bill, epoch, window.0, format!("{step}/{request}"))
+            }
         }
+    }
+
+    fn of_portion(sort: Sort, epoch: Epoch, Portion { window, step }: Portion) -> Self {
+        Self::at(sort, epoch, window.0, step.to_string())
     }
 
     /// A meter's own claim.
     #[must_use]
-    pub fn claim(epoch: Epoch, window: Window) -> Self {
-        Self::at(Sort::Claim, epoch, window.0, String::new())
+    pub fn claim(epoch: Epoch, portion: Portion) -> Self {
+        Self::of_portion(Sort::Claim, epoch, portion)
+    }
+
+    /// A listing that was endorsed, or published.
+    #[must_use]
+    pub fn listing(epoch: Epoch, portion: Portion) -> Self {
+        Self::of_portion(Sort::Listing, epoch, portion)
+    }
+
+    /// A final listing.
+    #[must_use]
+    pub fn final_listing(epoch: Epoch, portion: Portion) -> Self {
+        Self::of_portion(Sort::Final, epoch, portion)
+    }
+
+    /// A meter's pool of a register and tariff step, whatever the epoch.
+    #[must_use]
+    pub fn pool(register: Register, step: &StepName) -> Self {
+        Self::at(Sort::Pool, Epoch::default(), 0, format!("{register}/{step}"))
+    }
+
+    /// What a meter measured in slots of an epoch to which it did not
+    /// contribute, from this one on.
+    #[must_use]
+    pub fn gap(epoch: Epoch, first: Slot) -> Self {
+        Self::at(Sort::Gap, epoch, first.0, String::new())
+    }
+
+    /// The stands of a meter's source, whatever the epoch.
+    #[must_use]
+    pub fn stands() -> Self {
+        Self::at(Sort::Stand, Epoch::default(), 0, String::new())
     }
 
     /// Evidence, by its digest.
@@ -163,8 +228,43 @@ impl Key {
 
     /// A member's claim at the collector.
     #[must_use]
-    pub fn claimed(epoch: Epoch, window: Window, meter: &MeterId) -> Self {
-        Self::at(Sort::Claimed, epoch, window.0, meter.to_string())
+    pub fn claimed(epoch: Epoch, Portion { window, step }: Portion, meter: &MeterId) -> Self {
+        Self::at(Sort::Claimed, epoch, window.0, format!("{step}/{meter}"))
+    }
+
+    /// What a member was challenged to prove of a portion.
+    #[must_use]
+    pub fn challenge(epoch: Epoch, Portion { window, step }: Portion, meter: &MeterId) -> Self {
+        Self::at(Sort::Challenge, epoch, window.0, format!("{step}/{meter}"))
+    }
+
+    /// That a member has not proved what it was asked to, whatever the epoch.
+    #[must_use]
+    pub fn unproven(meter: &MeterId) -> Self {
+        Self::at(Sort::Unproven, Epoch::default(), 0, meter.to_string())
+    }
+
+    /// The portion of a record that belongs to one.
+    #[must_use]
+    pub fn portion(&self) -> Option<Portion> {
+        let step = self.name.split('/').next()?.parse().ok()?;
+        Some(Portion { window: Window(self.position), step: StepId(step) })
+    }
+
+    /// The portion and the member of a record that belongs to both.
+    #[must_use]
+    pub(crate) fn portion_and_meter(&self) -> Option<(Portion, MeterId)> {
+        Some((self.portion()?, self.name.split_once('/')?.1.parse().ok()?))
+    }
+
+    /// The part of a round's transcript that a record holds.
+    #[must_use]
+    pub fn part(&self) -> Option<Part> {
+        match self.sort {
+            Sort::SlotRound => Part::of(&self.name),
+            Sort::BillRound => Part::of(self.name.split_once('/')?.1),
+            _ => None,
+        }
     }
 
     /// A part of a round's transcript at the collector.
@@ -172,7 +272,9 @@ impl Key {
     pub fn round(epoch: Epoch, target: Target, part: &Part) -> Self {
         match target {
             Target::Region(slot) => Self::at(Sort::SlotRound, epoch, slot.0, part.to_string()),
-            Target::Bill(window) => Self::at(Sort::BillRound, epoch, window.0, part.to_string()),
+            Target::Bill(Portion { window, step }) => {
+                Self::at(Sort::BillRound, epoch, window.0, format!("{step}/{part}"))
+            }
         }
     }
 }
@@ -189,6 +291,8 @@ pub enum Part {
     Late(MeterId),
     /// How the round ended.
     End,
+    /// The signed results, in the order of the sums.
+    Results,
 }
 
 impl Part {
@@ -198,6 +302,7 @@ impl Part {
         match name.split_once('/') {
             None if name == "request" => Some(Self::Request),
             None if name == "end" => Some(Self::End),
+            None if name == "results" => Some(Self::Results),
             Some(("share", holder)) => holder.parse().ok().map(Self::Share),
             Some(("late", holder)) => holder.parse().ok().map(Self::Late),
             _ => None,
@@ -213,6 +318,7 @@ impl fmt::Display for Part {
             Self::Share(holder) => write!(f, "share/{holder}"),
             Self::Late(holder) => write!(f, "late/{holder}"),
             Self::End => f.write_str("end"),
+            Self::Results => f.write_str("results"),
         }
     }
 }
@@ -334,7 +440,8 @@ mod tests {
     #[test]
     fn a_part_of_a_round_reads_back_from_its_name() {
         let holder: MeterId = "end".parse().unwrap();
-        for part in [Part::Request, Part::Share(holder.clone()), Part::Late(holder), Part::End] {
+        let of_holder = [Part::Share(holder.clone()), Part::Late(holder)];
+        for part in [Part::Request, Part::End, Part::Results].into_iter().chain(of_holder) {
             assert_eq!(Part::of(&part.to_string()), Some(part));
         }
         assert_eq!((Part::of(""), Part::of("share/")), (None, None));

@@ -6,6 +6,7 @@
 //! an older disk was put back, its ledger may lack a set that was answered.
 
 mod ledger;
+mod listings;
 mod reason;
 
 use std::collections::BTreeSet;
@@ -16,13 +17,18 @@ use serde_bytes::ByteBuf;
 use crate::entry::{self, Entry, EntryError};
 use crate::envelope::{Envelope, encode};
 use crate::id::{Digest, MeterId};
+use crate::listing::{Listed, portion_of};
+use crate::members::MemberSet;
 use crate::message::{Request, Share, Target};
+use crate::portion::Portion;
 use crate::record::{Change, Records, Unreadable};
 use crate::roster::AcceptedRoster;
 use crate::slot::{Slot, Timestamp, Window};
 
 use ledger::Ledger;
 pub(crate) use ledger::{AnsweredBills, AnsweredSet};
+pub use listings::Endorsed;
+use listings::Listings;
 pub use reason::{Reason, Refused};
 
 /// What a request asks for.
@@ -30,7 +36,7 @@ pub use reason::{Reason, Refused};
 pub fn target(request: &Request) -> Target {
     match request {
         Request::Region(slot, _) => Target::Region(*slot),
-        Request::Bill(window, _) => Target::Bill(*window),
+        Request::Bill(portion, _) => Target::Bill(*portion),
     }
 }
 
@@ -74,13 +80,14 @@ pub struct Guard<S: Scheme> {
     own: (Participant, MeterId),
     started: Timestamp,
     ledger: Ledger<S>,
+    listings: Listings,
 }
 
 impl<S: Scheme> Guard<S> {
     /// The guard of a key share, for an agent that started at `started`.
     #[must_use]
     pub fn new(secret: S::Secret, own: (Participant, MeterId), started: Timestamp) -> Self {
-        Self { secret, own, started, ledger: Ledger::new() }
+        Self { secret, own, started, ledger: Ledger::new(), listings: Listings::default() }
     }
 
     /// Takes up what was answered in the roster's epoch before this start.
@@ -92,7 +99,9 @@ impl<S: Scheme> Guard<S> {
         roster: &AcceptedRoster<S>,
         kept: &Records,
     ) -> Result<(), Unreadable> {
-        self.ledger.restore(roster, kept)
+        self.listings.restore(roster, self.own.0, kept)?;
+        let listings = &self.listings;
+        self.ledger.restore(roster, |portion| listings.final_of(portion), kept)
     }
 
     /// Checks a request and answers it: the only caller of the share
@@ -134,8 +143,12 @@ impl<S: Scheme> Guard<S> {
         if matches!(target, Target::Region(_)) && end <= self.started {
             return Err(Reason::BeforeStart);
         }
-        let entries = read_entries(roster, target, asked.entries)?;
-        self.check_entries(roster, target, &entries, own)?;
+        let listed = match target {
+            Target::Region(_) => None,
+            Target::Bill(portion) => Some(self.listings.final_of(portion).ok_or(Reason::NotFinal)?),
+        };
+        let entries = read_set(roster, target, listed, asked.entries)?;
+        self.check_set(roster, target, &entries, own)?;
         entry::verify(roster, &entries, rng).map_err(Reason::Proof)?;
         let share = self.respond(roster, (target, digest), &entries, rng)?;
         let change = Some(self.ledger.record(roster, (target, message), &entries, &share));
@@ -149,10 +162,8 @@ impl<S: Scheme> Guard<S> {
         entries: &[Entry<S>],
         rng: &mut Rng,
     ) -> Result<Share, Reason> {
-        let sums = entry::sums(roster, target, entries);
-        let aggregates: Vec<_> = sums.into_iter().map(|sum| sum.aggregate).collect();
+        let asked = entry::request(roster, &entry::sums(roster, target, entries));
         let (participant, meter) = &self.own;
-        let asked = roster.scheme().request(&aggregates, *participant);
         let statement = roster.place().share(meter, &digest);
         let response = roster
             .scheme()
@@ -163,7 +174,7 @@ impl<S: Scheme> Guard<S> {
 
     /// The members of the set that this holder answered for a slot.
     #[must_use]
-    pub fn set(&self, slot: Slot) -> Option<&BTreeSet<MeterId>> {
+    pub fn set(&self, slot: Slot) -> Option<&MemberSet> {
         self.ledger.set(slot)
     }
 
@@ -174,81 +185,69 @@ impl<S: Scheme> Guard<S> {
         self.ledger.request(slot)
     }
 
-    /// The first slot of a window for which this holder answered no set with
-    /// every member in it.
+    /// Whether this holder has answered a request for bills of a portion.
     #[must_use]
-    pub fn uncounted(&self, roster: &AcceptedRoster<S>, window: Window) -> Option<Slot> {
-        let members = roster.body().members.len();
-        // A set that was answered holds distinct members of the roster.
-        let is_whole = |slot| self.ledger.set(slot).is_some_and(|set| set.len() == members);
-        let (first, last) = (roster.grid().first_slot(window), roster.grid().last_slot(window));
-        (first.0..=last.0).map(Slot).find(|slot| !is_whole(*slot))
+    pub fn has_billed(&self, portion: Portion) -> bool {
+        self.ledger.has_billed(portion)
     }
 
-    /// Whether this holder has answered a request for bills of a window.
+    /// The listings that this holder has endorsed and that are final.
     #[must_use]
-    pub fn has_billed(&self, window: Window) -> bool {
-        self.ledger.has_billed(window)
+    pub fn listings(&self) -> &Listings {
+        &self.listings
     }
 
     /// Drops targets whose deadline has passed.
     pub fn forget(&mut self, before: Window, first_slot: Slot) {
         self.ledger.forget(before, first_slot);
+        self.listings.forget(before);
     }
 
-    fn check_entries(
+    /// Checks a set against what this holder remembers.
+    fn check_set(
         &self,
         roster: &AcceptedRoster<S>,
         target: Target,
         entries: &[Entry<S>],
         own: impl Fn(Slot) -> Option<Vec<u8>>,
     ) -> Result<(), Reason> {
-        let mut members = BTreeSet::new();
-        for entry in entries {
-            if !members.insert(&entry.meter) {
-                return Err(Reason::Twice(entry.meter.clone()));
-            }
-        }
         match target {
-            Target::Region(slot) => self.check_set(roster, entries, own(slot).as_deref()),
-            Target::Bill(_) if entries.is_empty() => Err(Reason::Empty),
-            Target::Bill(window) => self.check_claims(roster, window, entries),
+            Target::Region(slot) => {
+                self.check_own(entries, own(slot).as_deref())?;
+                self.check_listed(roster, slot, entries)
+            }
+            Target::Bill(portion) => self.check_claims(roster, portion, entries),
         }
     }
 
-    fn check_set(
-        &self,
-        roster: &AcceptedRoster<S>,
-        entries: &[Entry<S>],
-        own: Option<&[u8]>,
-    ) -> Result<(), Reason> {
-        let (found, needed) = (entries.len(), roster.parameters().contributors_needed());
-        if found < needed {
-            return Err(Reason::TooFew { found, needed });
-        }
+    fn check_own(&self, entries: &[Entry<S>], own: Option<&[u8]>) -> Result<(), Reason> {
         let listed = entries.iter().find(|entry| entry.meter == self.own.1);
         let unaltered = listed.is_none_or(|entry| own == Some(entry.message.as_slice()));
         if unaltered { Ok(()) } else { Err(Reason::OwnAltered) }
     }
 
-    /// Region sums minus bills tell the sum of whoever is counted and not
-    /// billed. So a window opens only where everybody is counted everywhere,
-    /// and claims all of it.
+    /// Once a slot is listed, its set is that of the listing for ever.
+    fn check_listed(
+        &self,
+        roster: &AcceptedRoster<S>,
+        slot: Slot,
+        entries: &[Entry<S>],
+    ) -> Result<(), Reason> {
+        let members = members(roster, entries);
+        let listed = portion_of(roster, slot).and_then(|of| self.listings.set(of, slot));
+        if listed.is_none_or(|set| set == members) { Ok(()) } else { Err(Reason::Unlisted(slot)) }
+    }
+
+    /// An owner claims the sums of a portion once. What they cover follows
+    /// from its final listing.
     fn check_claims(
         &self,
         roster: &AcceptedRoster<S>,
-        window: Window,
+        portion: Portion,
         claims: &[Entry<S>],
     ) -> Result<(), Reason> {
-        if let Some(slot) = self.uncounted(roster, window) {
-            return Err(Reason::Uncounted(slot));
-        }
         for claim in claims {
-            // Its slots lie inside the window.
-            if claim.slots.count() != roster.parameters().window_slots.get() {
-                return Err(Reason::ClaimedSlots(claim.meter.clone()));
-            }
-            let known = self.ledger.claim(window, &claim.meter);
+            let known = self.ledger.claim(portion, &claim.meter);
             if known.is_some_and(|known| *known != claim.alone(roster.scheme())) {
                 return Err(Reason::SecondClaim(claim.meter.clone()));
             }
@@ -257,19 +256,59 @@ impl<S: Scheme> Guard<S> {
     }
 }
 
+/// Reads the set of a request: everything that a holder checks without what it
+/// remembers, but for the proofs of the entries, which [`entry::verify`]
+/// checks. Bills come under the final listing of their portion.
+pub(crate) fn read_set<S: Scheme>(
+    roster: &AcceptedRoster<S>,
+    target: Target,
+    listed: Option<&Listed>,
+    messages: &[ByteBuf],
+) -> Result<Vec<Entry<S>>, Reason> {
+    last_slot(roster, target)?;
+    let read = |(at, message): (usize, &ByteBuf)| {
+        let entry = read_entry(roster, listed, message);
+        let entry = entry.map_err(|error| Reason::Entry { at, error })?;
+        if entry.target == target { Ok(entry) } else { Err(Reason::Target(at)) }
+    };
+    let entries: Vec<_> = messages.iter().enumerate().map(read).collect::<Result<_, _>>()?;
+    let mut members = BTreeSet::new();
+    if let Some(twice) = entries.iter().find(|entry| !members.insert(&entry.meter)) {
+        return Err(Reason::Twice(twice.meter.clone()));
+    }
+    let (found, needed) = (entries.len(), roster.parameters().contributors_needed());
+    match target {
+        Target::Region(_) if found < needed => Err(Reason::TooFew { found, needed }),
+        Target::Bill(_) if entries.is_empty() => Err(Reason::Empty),
+        Target::Region(_) | Target::Bill(_) => Ok(entries),
+    }
+}
+
+fn read_entry<S: Scheme>(
+    roster: &AcceptedRoster<S>,
+    listed: Option<&Listed>,
+    message: &[u8],
+) -> Result<Entry<S>, EntryError> {
+    let envelope = Envelope::parse(message)?;
+    match listed {
+        None => Entry::contribution(roster, &envelope, message),
+        Some(listed) => Entry::claim(roster, listed, &envelope, message),
+    }
+}
+
+/// The members of a set of entries.
+fn members<S: Scheme>(roster: &AcceptedRoster<S>, entries: &[Entry<S>]) -> MemberSet {
+    let of = |entry: &Entry<S>| roster.member(&entry.meter).map(|(of, _)| of);
+    entries.iter().filter_map(of).collect()
+}
+
 /// The end of a target, if now is the time for it.
 fn check_time<S: Scheme>(
     roster: &AcceptedRoster<S>,
     target: Target,
     clock: Clock,
 ) -> Result<Timestamp, Reason> {
-    let last = match target {
-        Target::Region(slot) => slot,
-        Target::Bill(window) => roster.grid().last_slot(window),
-    };
-    if !roster.covers(last) {
-        return Err(Reason::Outside);
-    }
+    let last = last_slot(roster, target)?;
     let end = roster.grid().end(last);
     if end > clock.now {
         return Err(Reason::NotEnded);
@@ -281,19 +320,11 @@ fn check_time<S: Scheme>(
     Ok(end)
 }
 
-fn read_entries<S: Scheme>(
-    roster: &AcceptedRoster<S>,
-    target: Target,
-    messages: &[ByteBuf],
-) -> Result<Vec<Entry<S>>, Reason> {
-    let read = |(at, message): (usize, &ByteBuf)| {
-        let entry =
-            Envelope::parse(message).map_err(EntryError::from).and_then(|envelope| match target {
-                Target::Region(_) => Entry::contribution(roster, &envelope, message),
-                Target::Bill(_) => Entry::claim(roster, &envelope, message),
-            });
-        let entry = entry.map_err(|error| Reason::Entry { at, error })?;
-        if entry.target == target { Ok(entry) } else { Err(Reason::Target(at)) }
+/// The last slot of a target, if it lies in the epoch.
+fn last_slot<S: Scheme>(roster: &AcceptedRoster<S>, target: Target) -> Result<Slot, Reason> {
+    let last = match target {
+        Target::Region(slot) => slot,
+        Target::Bill(portion) => roster.grid().last_slot(portion.window),
     };
-    messages.iter().enumerate().map(read).collect()
+    if roster.covers(last) { Ok(last) } else { Err(Reason::Outside) }
 }

@@ -3,6 +3,7 @@
 
 mod end;
 mod help;
+mod outcome;
 mod said;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +23,9 @@ use crate::slot::Timestamp;
 use help::Helpers;
 
 pub use end::{Abandoned, Combined, Ended};
+pub(crate) use help::accept;
 pub use help::{Help, ShareError};
+pub(crate) use outcome::{outcome, with_slots};
 
 /// What became of an entry that was offered to a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +45,7 @@ struct Requested<S: Scheme> {
     digest: Digest,
     message: Vec<u8>,
     sums: Vec<Sum<S>>,
+    asked: S::Request,
     helpers: Helpers<S>,
 }
 
@@ -92,9 +96,11 @@ impl<S: Scheme> Round<S> {
     /// proofs need no second check.
     #[must_use]
     pub fn knows(&self, entry: &Entry<S>) -> bool {
-        self.entries
-            .get(&entry.meter)
-            .is_some_and(|known| known.hidden == entry.hidden && known.slots == entry.slots)
+        self.entries.get(&entry.meter).is_some_and(|known| {
+            known.hidden == entry.hidden
+                && known.range_proof == entry.range_proof
+                && known.listing == entry.listing
+        })
     }
 
     /// Whether entries may still come in.
@@ -137,7 +143,7 @@ impl<S: Scheme> Round<S> {
         let messages = messages.map(|entry| ByteBuf::from(entry.message.clone())).collect();
         let request = match self.target {
             Target::Region(slot) => Request::Region(slot, messages),
-            Target::Bill(window) => Request::Bill(window, messages),
+            Target::Bill(portion) => Request::Bill(portion, messages),
         };
         let message = seal(&request);
         self.ask(roster, &request, message);
@@ -164,10 +170,12 @@ impl<S: Scheme> Round<S> {
     }
 
     fn ask(&mut self, roster: &AcceptedRoster<S>, request: &Request, message: Vec<u8>) {
+        let sums = entry::sums(roster, self.target, self.entries.values());
         self.state = State::Requesting(Requested {
             digest: release::digest(request),
             message,
-            sums: entry::sums(roster, self.target, self.entries.values()),
+            asked: entry::request(roster, &sums),
+            sums,
             helpers: Helpers::default(),
         });
     }
@@ -205,8 +213,8 @@ impl<S: Scheme> Round<S> {
             return Err(ShareError::NotAsked);
         }
         if let State::Requesting(requested) = &mut self.state {
-            let Requested { digest, sums, helpers, .. } = requested;
-            return helpers.take(roster, (digest, sums), holder, share);
+            let Requested { digest, asked, helpers, .. } = requested;
+            return helpers.take(roster, (digest, asked), holder, share);
         }
         Ok(if self.note(holder) { Help::Noted } else { Help::Known })
     }
@@ -255,8 +263,8 @@ impl<S: Scheme> Round<S> {
         self.state = match (state, end) {
             (State::Requesting(requested), Ended::Combined(end)) => {
                 let opened = requested.sums.iter().zip(&end.values);
-                let outcomes = opened.map(|(sum, value)| self.outcome(roster, sum, *value, &end));
-                let outcomes = outcomes.collect();
+                let of = (self.target, &self.meters().collect());
+                let outcomes = opened.map(|opened| outcome(roster, of, opened, &end)).collect();
                 let missing = end.unanswered.iter().cloned().collect();
                 State::Combined { request: requested.digest, end, outcomes, missing }
             }

@@ -5,9 +5,9 @@ use serde::Serialize;
 
 use crate::envelope::encode;
 use crate::id::{Digest, Epoch, MeterId, RegionId};
+use crate::portion::Portion;
 use crate::reading::Register;
-use crate::slot::{Slot, Window};
-use crate::slots::SlotSet;
+use crate::slot::Slot;
 
 /// Where a statement is made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -50,16 +50,17 @@ impl Place {
         self.statement("contribution", meter, (slot, register))
     }
 
-    /// "This is the sum of what I encrypted in these slots, open it."
+    /// "This is the sum of what I encrypted in the slots that this final listing
+    /// opens, open it."
     #[must_use]
     pub fn claim(
         &self,
         meter: &MeterId,
-        window: Window,
-        slots: &SlotSet,
+        portion: Portion,
+        listing: &Digest,
         register: Register,
     ) -> Vec<u8> {
-        self.statement("claim", meter, (window, slots, register))
+        self.statement("claim", meter, (portion, listing, register))
     }
 
     /// "These shares answer this request with my key part."

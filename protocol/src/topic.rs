@@ -25,14 +25,29 @@ pub enum MeterTopic {
     Refusal,
     /// That a set leaves out its contribution.
     Omission,
+    /// Its endorsements of listings, and which of them it asks for.
+    Listing,
+    /// Two requests of the collector for different sets of one slot.
+    Evidence,
+    /// Its answers to challenges.
+    Proof,
     /// How its machine is.
     State,
 }
 
 impl MeterTopic {
     /// What the collector subscribes to.
-    const FOR_COLLECTOR: [Self; 6] =
-        [Self::Keygen, Self::Contribution, Self::Share, Self::Claim, Self::Refusal, Self::Omission];
+    const FOR_COLLECTOR: [Self; 9] = [
+        Self::Keygen,
+        Self::Contribution,
+        Self::Share,
+        Self::Claim,
+        Self::Refusal,
+        Self::Omission,
+        Self::Listing,
+        Self::Evidence,
+        Self::Proof,
+    ];
 
     fn as_str(self) -> &'static str {
         match self {
@@ -42,6 +57,9 @@ impl MeterTopic {
             Self::Claim => "claim",
             Self::Refusal => "refusal",
             Self::Omission => "omission",
+            Self::Listing => "listing",
+            Self::Evidence => "evidence",
+            Self::Proof => "proof",
             Self::State => "state",
         }
     }
@@ -56,12 +74,18 @@ pub enum CollectorTopic {
     Roster,
     /// Requests for shares.
     Request,
+    /// Who was counted in which slots.
+    Listing,
     /// Where the rounds stand.
     Status,
     /// Sums.
     Result,
     /// Receipts for one meter.
     Receipt(MeterId),
+    /// Challenges to one meter.
+    Challenge(MeterId),
+    /// Who has not proved what it was asked to.
+    Unproven,
 }
 
 impl fmt::Display for CollectorTopic {
@@ -70,9 +94,12 @@ impl fmt::Display for CollectorTopic {
             Self::Keygen => f.write_str("keygen"),
             Self::Roster => f.write_str("roster"),
             Self::Request => f.write_str("request"),
+            Self::Listing => f.write_str("listing"),
             Self::Status => f.write_str("status"),
             Self::Result => f.write_str("result"),
             Self::Receipt(meter) => write!(f, "receipt/{meter}"),
+            Self::Challenge(meter) => write!(f, "challenge/{meter}"),
+            Self::Unproven => f.write_str("unproven"),
         }
     }
 }
@@ -111,11 +138,14 @@ pub fn region(topic: &str) -> Option<RegionId> {
 /// What a meter's agent subscribes to.
 #[must_use]
 pub fn meter_subscriptions(region: &RegionId, meter: &MeterId) -> Vec<String> {
-    let receipt = CollectorTopic::Receipt(meter.clone());
-    [CollectorTopic::Keygen, CollectorTopic::Roster, CollectorTopic::Request, receipt]
-        .iter()
-        .map(|topic| of_collector(region, topic))
-        .collect()
+    let own = [CollectorTopic::Receipt(meter.clone()), CollectorTopic::Challenge(meter.clone())];
+    let shared = [
+        CollectorTopic::Keygen,
+        CollectorTopic::Roster,
+        CollectorTopic::Request,
+        CollectorTopic::Listing,
+    ];
+    shared.iter().chain(&own).map(|topic| of_collector(region, topic)).collect()
 }
 
 /// What the collector subscribes to for one region.
@@ -168,6 +198,6 @@ mod tests {
     fn no_party_subscribes_to_json_views() {
         let (region, meter) = region_and_meter();
         let all = [meter_subscriptions(&region, &meter), collector_subscriptions(&region)].concat();
-        assert!(all.iter().all(|topic| !is_json(topic)) && all.len() == 10);
+        assert!(all.iter().all(|topic| !is_json(topic)) && all.len() == 15);
     }
 }

@@ -210,9 +210,12 @@ fn a_second_encoding_of_the_body_is_not_canonical() {
     let open_array = [&[0x9f], &honest[1..], &[0xff]].concat();
     let open_map = [&honest[..6], &[0xbf], &honest[7..], &[0xff]].concat();
     let twice = [&honest[..6], &[0xa2], &honest[7..], &honest[7..]].concat();
-    let longer = [&[0x83], &honest[1..], &[0]].concat();
+    // A range proof that is null, and one element more than there can be.
+    let longer = [&[0x83], &honest[1..], &[0xf6]].concat();
+    let longest = [&[0x84], &honest[1..], &[0x40, 0]].concat();
     let trailing = [honest.as_slice(), &[0]].concat();
-    for payload in [wide_slot, wide_key, open_array, open_map, twice, longer, trailing] {
+    let longer = [longer, longest, trailing];
+    for payload in [wide_slot, wide_key, open_array, open_map, twice].into_iter().chain(longer) {
         assert_eq!(bent(|parts| parts.payload = payload), Rejection::NotCanonical);
     }
 }

@@ -15,7 +15,9 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use aggregation::{ElGamal, Plain};
-use common::region::{ALL, HOLDER, MEMBERS, Region, bill_request, messages, region_request};
+use common::region::{
+    ALL, HOLDER, MEMBERS, Region, bill_request, messages, portion, region_request,
+};
 use common::relay::{Relay, Said, Way, honest};
 use common::{
     Kit, PATIENCE, START, collector_identity, collector_terms, dealt, drain, events, invited,
@@ -31,7 +33,8 @@ use protocol::parameters::Parameters;
 use protocol::reading::Register;
 use protocol::record::{Key, Records, Sort};
 use protocol::roster::{AcceptedRoster, RosterError};
-use protocol::slot::{Slot, Window};
+use protocol::slot::Slot;
+use protocol::transcript;
 
 const FIRST: Epoch = Epoch(1);
 const SECOND: Epoch = Epoch(2);
@@ -39,26 +42,6 @@ const SECOND: Epoch = Epoch(2);
 type Street = Region<Plain>;
 
 impl<S: Kit> Region<S> {
-    /// Opens the next epoch, of these members, at the end of a window; the
-    /// roster of the one before.
-    fn next_epoch(&mut self, members: &[usize]) -> AcceptedRoster<S> {
-        let parameters = self.body().parameters.clone();
-        let mut terms = collector_terms(MEMBERS, parameters);
-        let all = invited(6);
-        terms.members = members.iter().map(|at| all[*at].clone()).collect();
-        self.collector.next_epoch(terms, self.now).unwrap();
-        self.deliver();
-        self.turn()
-    }
-
-    /// Turns to the latest roster; the one before.
-    fn turn(&mut self) -> AcceptedRoster<S> {
-        self.signed_roster = published(&self.outputs, "/c/roster").pop().unwrap();
-        let registrar = registrar().key();
-        let next = AcceptedRoster::open(&self.signed_roster, &region_id(), &registrar).unwrap();
-        std::mem::replace(&mut self.roster, next)
-    }
-
     /// The region's sums of the epoch that is turned to, by slot.
     fn slot_sums(&self) -> BTreeMap<Slot, u64> {
         let results = self.results().into_iter();
@@ -202,10 +185,7 @@ fn nothing_of_an_epoch_is_taken_for_slots_after_its_end() {
     let outside = |said: Vec<Event>| matches!(&said[..], [Event::Rejected { name: "outside", .. }]);
     assert!(outside(street.send(&played[0].message)));
     assert_eq!(street.ask_region(HOLDER, slots[0], &of_slot).name(), "outside");
-    let claim = street.claim((1, Window(1)), &[0, 1, 2, 3], &played.iter().collect::<Vec<_>>());
-    let claim = street.by_meter(1, &claim);
-    assert!(outside(street.send(&claim)));
-    let bill = bill_request(Window(1), &[claim]);
+    let bill = bill_request(portion(1), &[]);
     assert_eq!(street.ask(HOLDER, &bill).name(), "outside");
 }
 
@@ -311,13 +291,53 @@ fn epochs_follow_one_another_without_an_end() {
     }
     let slot = street.run_slot(0);
     assert_eq!(street.slot_sums()[&slot], ALL);
-    // What is over is kept nowhere.
+    // What is over is served by nobody.
     let kept =
         |disk: &Records| disk.of(Sort::Roster).map(|(key, _)| key.epoch.0).collect::<Vec<_>>();
     assert_eq!((kept(&street.disk), kept(&street.disks[0])), (vec![4, 5], vec![4, 5]));
 }
 
-/// Every record of an epoch that a meter keeps.
+#[test]
+fn what_an_epoch_opened_is_verified_after_its_last_deadline() {
+    let (mut street, mut first) = in_second();
+    first.end_before(street.body().first_slot);
+    street.run_until(first.last_deadline() + Duration::from_mins(1));
+    street.collector.handle_timeout(street.now);
+    street.deliver();
+    let kept = [Sort::SlotRound, Sort::BillRound, Sort::Final, Sort::PastRoster];
+    assert_eq!(of_epoch(&street.disk, FIRST), kept);
+    street.restart_collector();
+    let signed = street.disk.get(&Key::past_roster(FIRST)).unwrap();
+    let roster = AcceptedRoster::<Plain>::open(signed, &region_id(), &registrar().key()).unwrap();
+    let rounds = transcript::combined(&street.disk).filter(|(epoch, _)| *epoch == FIRST);
+    let rounds: Vec<_> = rounds.map(|(_, target)| target).collect();
+    assert_eq!(rounds.len(), 5);
+    for target in rounds {
+        let transcript = transcript::of(&street.disk, FIRST, target).unwrap().unwrap();
+        assert_eq!(transcript.verify(&roster).unwrap().target, target);
+    }
+}
+
+#[test]
+fn transcripts_of_a_thousand_slots_are_kept_across_epochs_and_restarts() {
+    let mut street = Street::open(MEMBERS);
+    for epoch in 2..70 {
+        let end = street.roster.grid().start(street.roster.end_slot());
+        street.run_until(end);
+        street.turn();
+        if epoch == 10 {
+            street.change_collector();
+        }
+    }
+    // The epoch before this one waits for its last deadline.
+    let over = street.slot(0).0 - 16;
+    let (oldest, _) = street.disk.of(Sort::SlotRound).next().unwrap();
+    assert_eq!(over - oldest.position, 1000);
+    let rosters = street.disk.of(Sort::PastRoster).count();
+    assert_eq!(rosters, 67, "their bills are fewer than a thousand");
+}
+
+/// Every record of an epoch that a machine keeps.
 fn of_epoch(disk: &Records, epoch: Epoch) -> Vec<Sort> {
     let sorts = Sort::ALL.iter().copied();
     sorts.filter(|sort| disk.within(*sort, epoch).next().is_some()).collect()

@@ -16,26 +16,30 @@ mod common;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-use aggregation::elgamal::Secret;
-use aggregation::{Canonical, Context, DeviceSecret, ElGamal, Participant, Scheme as _, Sharing};
-use annotated::{annotate, bytes_of};
+use aggregation::elgamal::{Retained, Secret};
+use aggregation::{
+    Canonical, Context, DeviceSecret, ElGamal, Hidden, Participant, Scheme as _, Sharing,
+};
+use annotated::{HIDDEN, annotate, bytes_of};
 use common::founding::{EPOCH, first_slot, invitation};
-use common::region::{IMPORT, messages, region_request};
+use common::region::{IMPORT, messages, portion, region_request, set};
 use common::{
     both_registers, collector_identity, meter_id, meter_identity, meter_ids, parameters, region_id,
     registrar, rng,
 };
 use protocol::envelope::{Envelope, Message, seal};
+use protocol::evidence::Evidence;
 use protocol::id::{Digest, Epoch, Sender};
 use protocol::identity::Identity;
 use protocol::keygen;
+use protocol::listing;
 use protocol::message::{
-    Claim, Complaint, Confirmation, Contribution, Dealing, Dealings, KeyPart, KeyParts, Kind,
-    Member, Omission, Outcome, Phase, Receipt, Refusal, Roster, Share, State, Status, Subject,
-    Target,
+    Challenge, Claim, Complaint, Confirmation, Contribution, Dealing, Dealings, Endorsement,
+    FinalListing, Inquiry, KeyPart, KeyParts, Kind, Lapse, Listing, Member, Omission, Outcome,
+    Phase, Proof, Receipt, Refusal, Roster, Share, State, Status, Subject, Target, Unproven,
 };
+use protocol::parameters::{Parameters, RangeProofs};
 use protocol::roster::AcceptedRoster;
-use protocol::slot::Window;
 use protocol::statement::Place;
 use serde_bytes::ByteBuf;
 
@@ -63,6 +67,9 @@ const PARAMETERS: [&str; 20] = [
     "name",
     "spans",
 ];
+
+const RANGE_PROOF: &str =
+    "range_proof: d1, A, A1, B, r1, s1, L, R, L, R, L, R, L, R, A1, A2, z_m, z_r";
 
 /// A region with keys that depend on nothing but seeds.
 struct Street {
@@ -106,16 +113,25 @@ impl Street {
     }
 
     /// A contribution of 417 Wh, with what was retained of it.
-    fn contribution(
-        &self,
-        at: usize,
-    ) -> (Contribution, <ElGamal as aggregation::Scheme>::Retained) {
+    fn contribution(&self, at: usize) -> (Contribution, Retained) {
         let (slot, device) = (first_slot(), DeviceSecret::new([9; 32]));
         let statement = self.roster.place().contribution(&meter_id(at), slot, IMPORT);
         let scheme = self.roster.scheme();
         let made = scheme.contribute(&device, 417, Context(&statement), &mut rng(2));
         let registers = BTreeMap::from([(IMPORT, ByteBuf::from(made.0.to_bytes()))]);
-        (Contribution { slot, registers }, made.1)
+        (Contribution { slot, registers, range_proof: None }, made.1)
+    }
+
+    /// The range proof of the first meter's contributions to the first slot.
+    fn range_proof(&self, hidden: &[(u64, &Retained)]) -> ByteBuf {
+        let statement = self.roster.place().contribution(&meter_id(0), first_slot(), IMPORT);
+        let hidden = hidden.iter().map(|(plaintext, retained)| Hidden {
+            context: Context(&statement),
+            retained: *retained,
+            plaintext: *plaintext,
+        });
+        let (hidden, scheme): (Vec<_>, _) = (hidden.collect(), self.roster.scheme());
+        ByteBuf::from(scheme.prove_range(&hidden, 65_535, &mut rng(6)).unwrap().to_bytes())
     }
 
     fn by_meter<M: Message>(&self, body: &M) -> Vec<u8> {
@@ -137,6 +153,16 @@ fn check<M: Message + Debug + PartialEq>(
     names: &[&'static str],
 ) {
     let file = M::KIND.as_str().replace(' ', "-");
+    check_file(&file, message, (signer, binding), body, names);
+}
+
+fn check_file<M: Message + Debug + PartialEq>(
+    file: &str,
+    message: &[u8],
+    (signer, binding): (&Identity, &Digest),
+    body: &M,
+    names: &[&'static str],
+) {
     let path = format!("{}/tests/golden/{file}.hex", env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(&path).unwrap();
     assert_eq!(annotate(message, names), text, "{path}");
@@ -287,6 +313,18 @@ fn a_contribution_is_written_as_before() {
 }
 
 #[test]
+fn a_contribution_with_its_range_proof_is_written_as_before() {
+    let street = Street::new();
+    let (contribution, retained) = street.contribution(0);
+    let range_proof = Some(street.range_proof(&[(417, &retained)]));
+    let body = Contribution { range_proof, ..contribution };
+    let message = street.by_meter(&body);
+    let signed = (&meter_identity(0), street.roster.digest());
+    let names = ["slot", "registers", HIDDEN, RANGE_PROOF];
+    check_file("contribution-with-range-proof", &message, signed, &body, &names);
+}
+
+#[test]
 fn a_receipt_is_written_as_before() {
     let street = Street::new();
     let contribution = street.by_meter(&street.contribution(0).0);
@@ -320,7 +358,7 @@ fn a_share_is_written_as_before() {
     let request = Digest::of("request", b"golden");
     let statement = street.roster.place().share(&meter_id(0), &request);
     let (of, secret) = (Participant(0), &street.secrets[0]);
-    let asked = scheme.request(&[sum], of);
+    let asked = scheme.request(&[sum]);
     let context = Context(&statement);
     let response = scheme.respond(secret, of, &asked, context, &mut rng(3)).unwrap();
     let body = Share { request, response: ByteBuf::from(response.to_bytes()) };
@@ -333,15 +371,92 @@ fn a_share_is_written_as_before() {
 fn a_claim_is_written_as_before() {
     let street = Street::new();
     let (_, retained) = street.contribution(0);
-    let (window, slots) = (Window(0), [0, 2, 3].into_iter().collect());
-    let statement = street.roster.place().claim(&meter_id(0), window, &slots, IMPORT);
+    let (portion, listing) = (portion(0), Digest::of("listing", b"golden"));
+    let statement = street.roster.place().claim(&meter_id(0), portion, &listing, IMPORT);
     let scheme = street.roster.scheme();
     let sum = scheme.claim(&[&retained], Context(&statement), &mut rng(4)).unwrap();
     let registers = BTreeMap::from([(IMPORT, ByteBuf::from(sum.to_bytes()))]);
-    let body = Claim { window, slots, registers };
+    let body = Claim { portion, listing, registers };
     let message = street.by_meter(&body);
     let signed = (&meter_identity(0), street.roster.digest());
-    check(&message, signed, &body, &["window", "slots", "registers"]);
+    check(&message, signed, &body, &["portion", "window", "step", "listing", "registers"]);
+}
+
+/// A listing of two slots, of which the second is void.
+fn listing(street: &Street) -> Listing {
+    let portion = portion(0);
+    let slot = first_slot().plus(1);
+    Listing {
+        portion,
+        previous: Digest::of("listing", b"golden"),
+        sets: vec![set([0, 1, 3]), set([])],
+        void: BTreeMap::from([(slot, evidence(street))]),
+    }
+}
+
+fn evidence(street: &Street) -> Evidence {
+    let slot = first_slot().plus(1);
+    let asked = |meters: &[u8]| street.by_collector(&region_request(slot, &[meters.to_vec()]));
+    Evidence {
+        key: collector_identity().key(),
+        binding: *street.roster.digest(),
+        first: asked(&[1]).into(),
+        second: asked(&[2]).into(),
+    }
+}
+
+fn endorsement(street: &Street) -> Endorsement {
+    Endorsement { portion: portion(0), listing: listing::digest(&listing(street)) }
+}
+
+#[test]
+fn a_listing_is_written_as_before() {
+    let street = Street::new();
+    let body = listing(&street);
+    let message = street.by_collector(&body);
+    let signed = (&collector_identity(), street.roster.digest());
+    let names = ["portion", "window", "step", "previous", "sets", "set", "nobody", "void"];
+    check(&message, signed, &body, &names);
+}
+
+#[test]
+fn an_endorsement_is_written_as_before() {
+    let street = Street::new();
+    let body = endorsement(&street);
+    let message = street.by_meter(&body);
+    let signed = (&meter_identity(0), street.roster.digest());
+    check(&message, signed, &body, &["portion", "window", "step", "listing"]);
+}
+
+#[test]
+fn a_final_listing_is_written_as_before() {
+    let street = Street::new();
+    let listing = Listing { void: BTreeMap::new(), ..listing(&street) };
+    let endorsement = street.by_meter(&endorsement(&street));
+    let body = FinalListing {
+        listing: street.by_collector(&listing).into(),
+        endorsements: vec![endorsement.into()],
+    };
+    let message = street.by_collector(&body);
+    let signed = (&collector_identity(), street.roster.digest());
+    check(&message, signed, &body, &["listing", "endorsements", "endorsement"]);
+}
+
+#[test]
+fn an_inquiry_is_written_as_before() {
+    let street = Street::new();
+    let body = Inquiry { portion: portion(0) };
+    let message = street.by_meter(&body);
+    let signed = (&meter_identity(0), street.roster.digest());
+    check(&message, signed, &body, &["portion", "window", "step"]);
+}
+
+#[test]
+fn evidence_is_written_as_before() {
+    let street = Street::new();
+    let body = evidence(&street);
+    let message = street.by_meter(&body);
+    check(&message, (&meter_identity(0), street.roster.digest()), &body, &[]);
 }
 
 #[test]
@@ -385,7 +500,10 @@ fn a_result_is_written_as_before() {
         sum_wh: 1_251,
         contributors: meter_ids(0..3),
         uncounted: meter_ids(3..4),
+        step: None,
         uncounted_slots: vec![],
+        withheld_slots: vec![],
+        joined_slots: vec![],
         helpers: meter_ids(0..2),
         unanswered: meter_ids(2..3),
         culprits: meter_ids(3..4),
@@ -401,7 +519,7 @@ fn a_result_is_written_as_before() {
 fn a_status_is_written_as_before() {
     let street = Street::new();
     let body = Status {
-        target: Target::Bill(Window(0)),
+        target: Target::Bill(portion(0)),
         phase: Phase::Abandoned(
             "3 of at least 4 holders helped in time: waiting for meter-04".to_owned(),
         ),
@@ -413,6 +531,36 @@ fn a_status_is_written_as_before() {
     let message = street.by_collector(&body);
     let names = ["counted", "counted", "uncounted", "uncounted", "waiting for"];
     check(&message, (&collector_identity(), street.roster.digest()), &body, &names);
+}
+
+#[test]
+fn a_challenge_is_written_as_before() {
+    let street = Street::new();
+    let body = Challenge { meter: meter_id(0), slots: vec![first_slot(), first_slot().plus(2)] };
+    let message = street.by_collector(&body);
+    let signed = (&collector_identity(), street.roster.digest());
+    check(&message, signed, &body, &["meter", "slots", "slot", "slot"]);
+}
+
+#[test]
+fn a_proof_is_written_as_before() {
+    let street = Street::new();
+    let (_, retained) = street.contribution(0);
+    let registers = BTreeMap::from([(IMPORT, street.range_proof(&[(417, &retained)]))]);
+    let body = Proof { slots: vec![first_slot()], registers };
+    let message = street.by_meter(&body);
+    let signed = (&meter_identity(0), street.roster.digest());
+    check(&message, signed, &body, &["slots", "slot", "registers", RANGE_PROOF]);
+}
+
+#[test]
+fn what_is_unproven_is_written_as_before() {
+    let street = Street::new();
+    let slots = vec![first_slot().plus(2)];
+    let body = Unproven { meter: meter_id(0), portion: portion(0), slots, why: Lapse::Silent };
+    let message = street.by_collector(&body);
+    let signed = (&collector_identity(), street.roster.digest());
+    check(&message, signed, &body, &["window", "step", "slot"]);
 }
 
 #[test]
@@ -428,6 +576,10 @@ fn a_state_is_written_as_before() {
         disk_free_bytes: Some(1 << 34),
         temperature_c: Some(-4),
         member_of: Some(1),
+        unsettled_slots: 3,
+        withheld_slots: 2,
+        pooled_slots: 1,
+        lost_slots: 0,
         counters: BTreeMap::from([("refused".to_owned(), 2)]),
     };
     let message = street.by_meter(&body);
@@ -438,9 +590,10 @@ fn a_state_is_written_as_before() {
 fn every_kind_has_a_golden_message() {
     let directory = format!("{}/tests/golden", env!("CARGO_MANIFEST_DIR"));
     let files = std::fs::read_dir(directory).unwrap();
-    assert_eq!(files.count(), Kind::ALL.len());
+    // A contribution has two forms.
+    assert_eq!(files.count(), Kind::ALL.len() + 1);
     let numbers: Vec<_> = Kind::ALL.iter().map(|kind| u8::from(*kind)).collect();
-    assert_eq!(numbers, (1..=18).collect::<Vec<_>>());
+    assert_eq!(numbers, (1..=26).collect::<Vec<_>>());
 }
 
 #[test]
@@ -461,10 +614,30 @@ fn a_contribution_takes_at_most_256_bytes_in_any_epoch() {
     assert_eq!(message.len(), 245);
 }
 
+/// The length of a contribution in a region like this.
+fn length(parameters: Parameters) -> usize {
+    let mut street = common::region::Region::<ElGamal>::open_with(4, parameters);
+    let slot = street.end_slot(0);
+    messages(&street.play_all(slot, 0..1))[0].len()
+}
+
 #[test]
 fn a_contribution_of_two_registers_takes_373_bytes() {
-    let mut street = common::region::Region::<ElGamal>::open_with(4, both_registers::<ElGamal>());
-    let slot = street.end_slot(0);
-    let played = street.play_all(slot, 0..1);
-    assert_eq!(messages(&played)[0].len(), 373);
+    assert_eq!(length(both_registers::<ElGamal>()), 373);
+}
+
+#[test]
+fn a_range_proof_adds_its_own_bytes_and_its_framing_to_a_contribution() {
+    let proven = |max_wh_per_slot, parameters| {
+        let range_proofs = RangeProofs::Each;
+        length(Parameters { range_proofs, max_wh_per_slot, ..parameters })
+    };
+    let (narrow, wide) = (0xffff, u32::MAX);
+    let (one, two) = (parameters::<ElGamal>, both_registers::<ElGamal>);
+    // Three bytes of length, and one more for the length of the payload.
+    assert_eq!(proven(narrow, one()), 241 + 576 + 4);
+    assert_eq!(proven(wide, one()), 241 + 640 + 4);
+    // The payload of two registers has the longer length already.
+    assert_eq!(proven(narrow, two()), 373 + 640 + 3);
+    assert_eq!(proven(wide, two()), 373 + 704 + 3);
 }

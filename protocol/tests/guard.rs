@@ -16,7 +16,9 @@ use aggregation::{
     Canonical as _, Context, DecodeError, ElGamal, Participant, Plain, Scheme as _, Stored as _,
 };
 use common::bent::AnyContribution;
-use common::region::{Answer, HOLDER, IMPORT, MEMBERS, Region, ended, messages, region_request};
+use common::region::{
+    Answer, HOLDER, IMPORT, MEMBERS, Region, ended, messages, portion, region_request,
+};
 use common::{events, meter_id, meter_identity, region_id, rng};
 use curve25519_dalek::ristretto::CompressedRistretto;
 use protocol::entry::EntryError;
@@ -247,7 +249,7 @@ fn a_holder_refuses_contributions_that_cancel_out() {
         let scheme = street.roster.scheme();
         let hidden = scheme.claim(&[&known], Context(&statement), &mut rng(1)).unwrap();
         let registers = [(IMPORT, ByteBuf::from(hidden.to_bytes()))].into();
-        street.by_meter(at, &Contribution { slot, registers })
+        street.by_meter(at, &Contribution { slot, registers, range_proof: None })
     });
     let listed: Vec<_> = listed.collect();
     let identity = Answer::Refused(Reason::Identity);
@@ -343,7 +345,7 @@ fn a_guard_forgets_the_windows_before_one_and_no_later_window() {
     guard.restore(&street.roster, &street.disks[HOLDER]).unwrap();
     let answered = |guard: &Guard<Plain>| {
         let sets = [0, 3, 4, 7].map(|position| guard.set(street.slot(position)).is_some());
-        (sets, [0, 1].map(|window| guard.has_billed(Window(window))))
+        (sets, [0, 1].map(|window| guard.has_billed(portion(window))))
     };
     assert_eq!(answered(&guard), ([true; 4], [true; 2]));
     guard.forget(Window(1), street.slot(4));

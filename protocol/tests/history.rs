@@ -12,7 +12,7 @@ mod common;
 use aggregation::{ElGamal, Plain};
 use common::region::{HOLDER, MEMBERS, Region, ended, region_request};
 use protocol::evidence::About;
-use protocol::history::{self, OfWindow};
+use protocol::history::{self, OfPortion};
 use protocol::record::Records;
 use protocol::slot::Window;
 
@@ -32,7 +32,9 @@ fn a_household_sees_what_it_sent_and_helped_to_open() {
     expected.push((last, None, None));
     assert_eq!(found, expected);
     assert!(history.slots.iter().all(|of| of.sent_bytes == Some(241)));
-    assert_eq!(history.windows, [OfWindow { window: Window(0), claimed: true, bills: MEMBERS }]);
+    let step = "all".parse().unwrap();
+    let expected = OfPortion { window: Window(0), step, claimed: true, bills: MEMBERS };
+    assert_eq!(history.portions, [expected]);
 }
 
 #[test]
@@ -40,7 +42,7 @@ fn a_household_that_has_done_nothing_has_no_history() {
     assert_eq!(history::of(&Records::default()), Ok(vec![]));
     let street = Region::<Plain>::open(MEMBERS);
     let [history] = &history::of(&street.disks[HOLDER]).unwrap()[..] else { panic!("one epoch") };
-    assert!(history.slots.is_empty() && history.windows.is_empty());
+    assert!(history.slots.is_empty() && history.portions.is_empty());
 }
 
 #[test]

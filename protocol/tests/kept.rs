@@ -13,14 +13,14 @@ mod common;
 use std::time::Duration;
 
 use aggregation::{ElGamal, Plain};
-use common::region::{ALL, MEMBERS, Region};
+use common::region::{ALL, MEMBERS, Region, portion};
 use common::{Kit, meter_id, meter_ids, published};
 use protocol::envelope::encode;
 use protocol::message::{Phase, Request, Share, Status, Target};
 use protocol::output::{Event, Output};
 use protocol::record::{Change, Key, Part, Sort};
 use protocol::round::Ended;
-use protocol::slot::{Slot, Window};
+use protocol::slot::Slot;
 use protocol::topic::is_json;
 
 type Street = Region<Plain>;
@@ -130,14 +130,16 @@ fn claims_that_were_taken_before_a_restart_are_asked_about() {
         }
         window.push(played);
     }
+    street.run_until(street.now + Duration::from_mins(31));
+    let listing = street.listing_of(portion(0));
     for at in 0..MEMBERS {
         let played: Vec<_> = window.iter().map(|slot| &slot[at]).collect();
-        let claim = street.claim((at, Window(0)), &[0, 1, 2, 3], &played);
+        let claim = street.claim(at, (portion(0), listing), &played);
         let claim = street.by_meter(at, &claim);
         street.restart_collector();
         street.send(&claim);
     }
-    let Request::Bill(Window(0), claims) = street.last_request() else { panic!("no bills") };
+    let Request::Bill(_, claims) = street.last_request() else { panic!("no bills") };
     assert_eq!(claims.len(), MEMBERS);
 }
 
@@ -182,7 +184,7 @@ fn what_nobody_asked_for_in_time_is_abandoned_after_a_restart() {
     street.run_until(street.now + Duration::from_mins(1));
     let abandoned = |target| matches!(street.status(target).phase, Phase::Abandoned(_));
     assert!((1..13).all(|position| abandoned(Target::Region(street.slot(position)))));
-    assert!((0..3).all(|window| abandoned(Target::Bill(Window(window)))));
+    assert!((0..3).all(|window| abandoned(Target::Bill(portion(window)))));
 }
 
 /// A street whose first sum was opened before the last holder had answered.
@@ -271,10 +273,8 @@ fn what_no_bill_can_need_is_erased_and_transcripts_stay() {
     assert_eq!((count(&street, Sort::Counted), count(&street, Sort::Claimed)), (20, 5));
     street.run_until(street.now + Duration::from_hours(3));
     assert_eq!((count(&street, Sort::Counted), count(&street, Sort::Claimed)), (0, 0));
-    let requests = |sort| {
-        let request = Part::Request.to_string();
-        street.disk.of(sort).filter(|(key, _)| key.name == request).count()
-    };
+    let requests =
+        |sort| street.disk.of(sort).filter(|(key, _)| key.part() == Some(Part::Request)).count();
     assert_eq!((requests(Sort::SlotRound), requests(Sort::BillRound)), (4, 1));
 }
 
@@ -296,8 +296,7 @@ fn a_contribution_to_a_forgotten_slot_gets_no_receipt() {
     let slot = street.end_slot(0);
     let message = street.contribution(0, slot, 1);
     street.send(&message);
-    street.run_slot(0);
-    street.end_slot(3);
+    street.run_slots(0..4);
     // Up to the deadline of the window's last slot nothing of it is forgotten.
     let deadline = street.roster.slot_closes(street.slot(3)) + Duration::from_hours(2);
     street.run_until(deadline - Duration::from_millis(1));

@@ -33,7 +33,8 @@ fn street() -> (Street, Slot) {
 /// What a meter says instead of contributing.
 fn refusal(outputs: &[Output]) -> SlotError {
     assert!(published(outputs, "/contribution").is_empty());
-    let [Event::SlotRefused { error, .. }] = &events(outputs)[..] else { panic!("{outputs:?}") };
+    let said = events(outputs);
+    let [.., Event::SlotRefused { error, .. }] = &said[..] else { panic!("{outputs:?}") };
     error.clone()
 }
 
@@ -94,12 +95,17 @@ fn a_meter_contributes_no_slot_that_has_not_ended() {
 
 #[test]
 fn a_reading_above_the_maximum_is_refused() {
-    let (mut street, slot) = street();
+    let mut street = Street::open(MEMBERS);
     let above = SlotError::Reading(IMPORT, ReadingError::AboveMaximum { limit: 32_767 });
-    for wh in [32_768, 65_536, u64::MAX] {
-        assert_eq!(refusal(&street.read(0, slot, wh)), above);
-    }
-    street.contribution(0, slot, 32_767);
+    let first = street.end_slot(0);
+    assert_eq!(refusal(&street.read(0, first, 32_768)), above);
+    let (second, third) = (street.end_slot(1), street.end_slot(2));
+    assert_eq!(refusal(&street.read(0, second, 65_536)), above);
+    assert_eq!(refusal(&street.read(0, third, u64::MAX)), above);
+    // What a slot can hold waits to be carried, what it cannot does not.
+    assert_eq!(street.meters[0].uncounted()[&IMPORT].unsettled_wh, 32_768);
+    let fourth = street.end_slot(3);
+    street.contribution(0, fourth, 32_767);
 }
 
 #[test]

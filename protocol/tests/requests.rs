@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use aggregation::{ElGamal, Plain};
 use common::region::{
-    Answer, HOLDER, MEMBERS, Region, bill_request, ended, messages, region_request,
+    Answer, HOLDER, MEMBERS, Region, bill_request, ended, messages, portion, region_request,
 };
 use common::{drain, events, meter_id, meter_identity, region_id};
 use protocol::envelope::seal;
@@ -21,7 +21,7 @@ use protocol::id::{Digest, Epoch, RegionId, Sender};
 use protocol::message::Request;
 use protocol::output::Event;
 use protocol::release::Reason;
-use protocol::slot::{Slot, Window};
+use protocol::slot::Slot;
 
 type PlainStreet = Region<Plain>;
 
@@ -92,7 +92,7 @@ fn a_holder_refuses_a_slot_outside_the_epoch() {
         let listed = messages(&street.play_all(slot, 1..MEMBERS));
         assert_eq!(street.ask_region(HOLDER, slot, &listed), Answer::Refused(Reason::Outside));
     }
-    let bill = bill_request(Window(u64::MAX), &[]);
+    let bill = bill_request(portion(u64::MAX), &[]);
     assert_eq!(street.ask(HOLDER, &bill), Answer::Refused(Reason::Outside));
 }
 

@@ -13,16 +13,17 @@ mod common;
 use std::time::Duration;
 
 use aggregation::{ElGamal, Plain};
-use common::billed::{ALL, Billed};
+use common::billed::{ALL, Billed, PORTION};
 use common::founding::{EPOCH, invitation};
 use common::region::{Answer, HOLDER, IMPORT, MEMBERS, Region, ended, messages, region_request};
 use common::{
     Kit, START, drain, events, meter_id, meter_identity, meter_terms, new_meter, parameters,
     persisted, published, region_id, registrar, rng,
 };
+use protocol::listing;
 use protocol::message::{Claim, Target};
 use protocol::meter::Meter;
-use protocol::output::{Event, Output, SlotError};
+use protocol::output::{Event, Obstacle, Output, SlotError};
 use protocol::record::{Change, Key, Records, Sort};
 use protocol::release::{self, Reason};
 use protocol::slot::Slot;
@@ -206,7 +207,7 @@ fn a_clock_that_jumped_far_ahead_forgets_the_epoch_and_no_later_one() {
     street.meters[HOLDER].handle_timeout(street.now);
     street.drain(HOLDER);
     let mark = street.disks[HOLDER].get(&Key::mark()).unwrap();
-    let [_, forgotten]: [u64; 2] = ciborium::from_reader(mark).unwrap();
+    let [forgotten, _]: [u64; 2] = ciborium::from_reader(mark).unwrap();
     assert_eq!(forgotten, street.roster.grid().start(street.body().end_slot).0);
 }
 
@@ -237,13 +238,17 @@ fn a_restarted_owner_claims_again_with_the_same_bytes_alone() {
 }
 
 #[test]
-fn an_owner_that_crashed_before_its_claim_makes_it_at_its_start() {
-    let mut billed = Billed::<ElGamal>::answered(parameters::<ElGamal>(), &[], &[0, 1, 2]);
-    let outputs = made(&mut billed.street, &billed.requests[3]);
+fn an_owner_that_crashed_before_its_claim_left_says_it_at_its_start() {
+    let mut billed = Billed::<ElGamal>::ended(parameters::<ElGamal>(), &[], &ALL);
+    let listing = billed.listing();
+    let message = billed.street.final_listing(&listing, 0..MEMBERS);
+    let outputs = made(&mut billed.street, &message);
     assert_eq!(published(&outputs, "/claim").len(), 1);
     crash(&mut billed.street, outputs);
-    billed.said = billed.street.restart(HOLDER);
-    assert_eq!(billed.claimed().slots, ALL.into_iter().collect());
+    billed.street.restart(HOLDER);
+    billed.street.meters[HOLDER].handle_connected(billed.street.now);
+    billed.said = billed.street.drain(HOLDER);
+    assert_eq!(billed.claimed().listing, listing::digest(&listing));
 }
 
 /// The points of a claim's sum.
@@ -253,19 +258,23 @@ fn points(claim: &Claim) -> Vec<u8> {
 
 #[test]
 fn an_owner_that_was_rolled_back_claims_the_same_sum_or_nothing() {
-    let mut billed = Billed::<ElGamal>::honest();
+    let mut billed = Billed::<ElGamal>::ended(parameters::<ElGamal>(), &[], &ALL);
+    let before = || copy(&billed.street.disks[HOLDER], Sort::ALL);
+    let (older, mut oldest) = (before(), before());
+    let listing = billed.listing();
+    billed.settle(&listing);
     let first = billed.claimed();
     // Its claim is lost, what it contributed is not.
-    let sorts: Vec<_> = Sort::ALL.iter().copied().filter(|sort| *sort != Sort::Claim).collect();
-    let older = copy(&billed.street.disks[HOLDER], &sorts);
-    billed.said = billed.street.roll_back(HOLDER, older);
+    billed.street.roll_back(HOLDER, older);
+    billed.settle(&listing);
     assert_eq!(points(&billed.claimed()), points(&first));
     // The last slot is lost as well.
-    let mut older = copy(&billed.street.disks[HOLDER], &sorts);
-    older.apply(Change::Erase(Key::sent(billed.street.roster.epoch(), billed.street.slot(3))));
-    billed.said = billed.street.roll_back(HOLDER, older);
-    billed.hear(3);
+    oldest.apply(Change::Erase(Key::sent(billed.street.roster.epoch(), billed.street.slot(3))));
+    billed.street.roll_back(HOLDER, oldest);
+    billed.settle(&listing);
     assert!(published(&billed.said, "/claim").is_empty());
+    let (portion, slot, why) = (PORTION, billed.street.slot(3), Obstacle::Lost);
+    assert!(events(&billed.said).contains(&Event::NotClaimed { portion, slot, why }));
 }
 
 #[test]
@@ -273,11 +282,11 @@ fn a_restarted_holder_opens_bills_and_refuses_a_second_claim() {
     let mut billed = Billed::<ElGamal>::honest();
     billed.street.now = billed.street.now + Duration::from_secs(1);
     billed.street.restart(HOLDER);
-    let honest = billed.signed_claim(1, &ALL, &ALL);
+    let honest = billed.signed_claim(1, &ALL);
     let first = billed.ask(std::slice::from_ref(&honest));
     assert_eq!(first.name(), "share");
     billed.street.restart(HOLDER);
-    let second = billed.signed_claim(1, &ALL, &[0, 1, 2]);
+    let second = billed.signed_claim(1, &[0, 1, 2]);
     assert_eq!(billed.ask(&[second]), Answer::Refused(Reason::SecondClaim(meter_id(1))));
     assert_eq!(billed.ask(&[honest]), first);
 }
@@ -287,9 +296,8 @@ fn a_holder_whose_ledger_was_rolled_back_opens_no_bill_without_it() {
     let mut billed = Billed::<Plain>::honest();
     let older = copy(&billed.street.disks[HOLDER], &[Sort::KeyShare, Sort::Roster]);
     billed.street.roll_back(HOLDER, older);
-    let claim = billed.signed_claim(1, &ALL, &ALL);
-    let uncounted = Answer::Refused(Reason::Uncounted(billed.street.slot(0)));
-    assert_eq!(billed.ask(&[claim]), uncounted);
+    let claim = billed.signed_claim(1, &ALL);
+    assert_eq!(billed.ask(&[claim]), Answer::Refused(Reason::NotFinal));
 }
 
 #[test]

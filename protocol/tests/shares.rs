@@ -12,12 +12,12 @@ mod common;
 use std::time::Duration;
 
 use aggregation::{ElGamal, Plain};
-use common::region::{MEMBERS, Region};
+use common::region::{MEMBERS, Region, portion};
 use common::{Kit, meter_id, published};
 use protocol::id::Digest;
 use protocol::message::{Claim, Phase, Refusal, Request, Share, Status, Target};
 use protocol::output::Event;
-use protocol::slot::{Slot, Window};
+use protocol::slot::Slot;
 
 /// The holder that is offline, and whose part the test plays.
 const BENT: usize = 4;
@@ -178,47 +178,57 @@ fn counted<S: Kit>() -> Region<S> {
     street
 }
 
-/// That street once the bent holder has helped with the last slot, and the
-/// claim that it makes then and nobody hears.
+/// That street once the bent holder has helped with the last slot and endorsed
+/// its listing, and the claim that it makes then and nobody hears.
 fn opened<S: Kit>() -> (Region<S>, Vec<u8>) {
     let mut street = counted::<S>();
-    let request = published(&street.outputs, "/c/request").pop().unwrap();
-    let said = street.tell(BENT, &request);
-    street.send(&published(&said, "/share")[0]);
-    (street, published(&said, "/claim").pop().unwrap())
+    let mut say = |from: &str, to: &str| {
+        let message = published(&street.outputs, from).pop().unwrap();
+        let said = street.tell(BENT, &message);
+        let said = published(&said, to).pop().unwrap();
+        if to != "/claim" {
+            street.send(&said);
+        }
+        said
+    };
+    say("/c/request", "/share");
+    say("/c/listing", "/listing");
+    let claim = say("/c/listing", "/claim");
+    (street, claim)
 }
 
 fn claim_refused(at: usize, reason: &'static str) -> [Event; 1] {
-    [Event::ClaimRefused { meter: meter_id(at), window: Window(0), reason }]
+    [Event::ClaimRefused { meter: meter_id(at), portion: portion(0), reason }]
 }
 
 #[test]
-fn a_claim_before_every_slot_was_counted_is_refused() {
+fn a_claim_before_its_listing_is_final_is_rejected() {
     let mut street = Region::<ElGamal>::open(MEMBERS);
     street.run_slots(0..3);
     let slot = street.end_slot(3);
     let played = street.play(BENT, slot, 1);
-    let claim = street.claim((BENT, Window(0)), &[0, 1, 2, 3], &[&played]);
+    let claim = street.claim(BENT, (portion(0), Digest::NONE), &[&played]);
     let said = street.send_claim(BENT, &claim);
-    assert_eq!(said, claim_refused(BENT, "its slots are not those that were counted"));
+    assert!(matches!(said[..], [Event::Rejected { name: "listing", .. }]), "{said:?}");
 }
 
 #[test]
-fn a_claim_that_leaves_a_slot_out_is_refused() {
-    let mut street = counted::<ElGamal>();
+fn a_claim_under_another_listing_is_rejected() {
+    let (mut street, _) = opened::<ElGamal>();
     let slot = street.slot(0);
-    let played = street.play(1, slot, 1);
-    let claim = street.claim((1, Window(0)), &[0, 1, 2], &[&played]);
-    let said = street.send_claim(1, &claim);
-    assert_eq!(said, claim_refused(1, "it does not cover every slot of its window"));
+    let played = street.play(BENT, slot, 1);
+    let claim = street.claim(BENT, (portion(0), Digest::NONE), &[&played]);
+    let said = street.send_claim(BENT, &claim);
+    assert!(matches!(said[..], [Event::Rejected { name: "listing", .. }]), "{said:?}");
 }
 
 #[test]
 fn a_claim_to_anything_but_what_was_counted_is_refused() {
-    let mut street = counted::<ElGamal>();
+    let (mut street, _) = opened::<ElGamal>();
     let slot = street.slot(0);
     let played = street.play(BENT, slot, 1);
-    let claim = street.claim((BENT, Window(0)), &[0, 1, 2, 3], &[&played]);
+    let listing = street.listing_of(portion(0));
+    let claim = street.claim(BENT, (portion(0), listing), &[&played]);
     let said = street.send_claim(BENT, &claim);
     assert_eq!(said, claim_refused(BENT, "not the sum of what was counted"));
 }
@@ -227,7 +237,9 @@ fn a_claim_to_anything_but_what_was_counted_is_refused() {
 fn a_claim_after_the_bills_is_too_late() {
     let (mut street, claim) = opened::<Plain>();
     street.run_until(street.now + Duration::from_hours(1));
-    assert!(matches!(street.last_request(), Request::Bill(Window(0), claims) if claims.len() == 4));
+    assert!(
+        matches!(street.last_request(), Request::Bill(of, claims) if of == portion(0) && claims.len() == 4)
+    );
     assert_eq!(street.send(&claim), claim_refused(BENT, "too late"));
 }
 

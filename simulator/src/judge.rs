@@ -1,20 +1,25 @@
 //! What counts as a failure, and the judge that looks for it in everything
 //! that is published.
 
+mod listings;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use aggregation::Scheme;
 use protocol::envelope::{Envelope, Rejection};
 use protocol::id::{Digest, Epoch, MeterId, RegionId};
 use protocol::identity::IdentityKey;
+use protocol::listing::{Listed, ListingError};
 use protocol::message::{
     Contribution, Kind, Outcome, Phase, Request, Share, Status, Subject, Target,
 };
 use protocol::output::Publication;
+use protocol::portion::Portion;
 use protocol::reading::Register;
 use protocol::release;
 use protocol::roster::{AcceptedRoster, RosterError};
 use protocol::slot::{Slot, Timestamp};
+use protocol::tariff::StepName;
 use protocol::topic;
 use thiserror::Error;
 
@@ -43,8 +48,18 @@ pub enum Violation {
     Span(Slot),
     #[error("the bill of {meter} covers slot {slot}, whose result does not count it")]
     Disagreement { meter: MeterId, slot: Slot },
-    #[error("a bill of the window with slot {0} was opened, whose result does not count everybody")]
-    Closed(Slot),
+    #[error("the listing of {portion} cannot be read: {error}")]
+    Listing { portion: Portion, error: ListingError },
+    #[error("what was published as a final listing: {0}")]
+    NotFinal(ListingError),
+    #[error("two final listings of {0}")]
+    TwoListings(Portion),
+    #[error("slot {0} is listed with another set than its result")]
+    Listed(Slot),
+    #[error(
+        "{meter} measured {measured} Wh of {register}, and {found} Wh of it are counted or wait"
+    )]
+    Energy { meter: MeterId, register: Register, measured: u64, found: u64 },
     #[error("the sum from slot {slot} on was opened by {found} of at least {needed} holders")]
     TooFewHelpers { slot: Slot, found: usize, needed: usize },
     #[error("helpers, unanswered and culprits of slot {0} are not the members")]
@@ -76,12 +91,14 @@ pub struct ResultKey {
     pub register: Register,
     /// The first slot of the span.
     pub first_slot: Slot,
+    /// The tariff step of a bill.
+    pub step: Option<StepName>,
 }
 
 impl ResultKey {
     fn of(outcome: &Outcome) -> Self {
-        let Outcome { subject, register, first_slot, .. } = outcome.clone();
-        Self { subject, register, first_slot }
+        let Outcome { subject, register, first_slot, step, .. } = outcome.clone();
+        Self { subject, register, first_slot, step }
     }
 }
 
@@ -101,6 +118,11 @@ pub(crate) struct Judge<S: Scheme> {
     registrar: IdentityKey,
     ids: Vec<MeterId>,
     pub(crate) truth: Truth,
+    /// What contributions hold beside their readings, in Wh.
+    pub(crate) carried: BTreeMap<(u16, Register, Slot), u64>,
+    /// What contributions of liars hold in Wh, whatever they read.
+    pub(crate) pretended: BTreeMap<(u16, Slot), u64>,
+    finals: BTreeMap<(Epoch, Portion), Listed>,
     /// The roster of each epoch, which ends where the next one begins.
     pub(crate) rosters: BTreeMap<Epoch, AcceptedRoster<S>>,
     pub(crate) results: BTreeMap<ResultKey, Published>,
@@ -124,6 +146,9 @@ impl<S: Scheme> Judge<S> {
             registrar,
             ids,
             truth,
+            carried: BTreeMap::new(),
+            pretended: BTreeMap::new(),
+            finals: BTreeMap::new(),
             rosters,
             results,
             abandoned,
@@ -159,6 +184,10 @@ impl<S: Scheme> Judge<S> {
             Kind::Share => {
                 let (holder, share) = roster.open_from_member(&envelope).map_err(unreadable)?;
                 self.see_share(party, holder, &share)
+            }
+            Kind::FinalListing => {
+                let body = roster.open_from_collector(&envelope).map_err(unreadable)?;
+                self.see_final(epoch, &body)
             }
             Kind::Status => {
                 let status = roster.open_from_collector(&envelope).map_err(unreadable)?;
@@ -255,6 +284,7 @@ impl<S: Scheme> Judge<S> {
             return Err(Violation::TooFewContributors { slot, found, needed });
         }
         self.check_help(slot)?;
+        self.check_listed(outcome)?;
         let (register, said) = (outcome.register, outcome.sum_wh);
         let read = |meter| self.wh(meter, register, slot);
         let truth = outcome.contributors.iter().map(read).sum();
@@ -294,17 +324,24 @@ impl<S: Scheme> Judge<S> {
         }
     }
 
-    /// The slots that a bill covers; none if it does not begin with a window
-    /// of the epoch.
+    /// The slots that a bill covers; none if they are not those that its final
+    /// listing opens.
     fn slots_of_bill(&self, outcome: &Outcome) -> Option<BTreeSet<Slot>> {
-        let grid = self.roster_at(outcome.first_slot)?.grid();
-        let window = grid.window_of(outcome.first_slot)?;
-        if grid.first_slot(window) != outcome.first_slot {
-            return None;
-        }
-        let slots = outcome.first_slot.0..=grid.last_slot(window).0;
-        let covered = slots.map(Slot).filter(|slot| !outcome.uncounted_slots.contains(slot));
-        Some(covered.collect())
+        let roster = self.roster_at(outcome.first_slot)?;
+        let window = roster.grid().window_of(outcome.first_slot)?;
+        let first = roster.grid().first_slot(window) == outcome.first_slot;
+        let tariff = &roster.parameters().tariff;
+        let step = tariff.ids().find(|step| tariff.name(*step) == outcome.step.as_ref())?;
+        let own = roster.step_slots(window, step).into_iter();
+        let left_out = |slot: &Slot| {
+            outcome.uncounted_slots.contains(slot) || outcome.withheld_slots.contains(slot)
+        };
+        let covered = own.filter(|slot| !left_out(slot));
+        let covered: BTreeSet<_> = covered.chain(outcome.joined_slots.iter().copied()).collect();
+        let Subject::Meter(meter) = &outcome.subject else { return None };
+        let (of, _) = roster.member(meter)?;
+        let listed = self.finals.get(&(roster.epoch(), Portion { window, step }))?;
+        (first && listed.billed(of).iter().eq(&covered)).then_some(covered)
     }
 
     /// A bill covers no slot whose own result does not count the meter.
@@ -327,7 +364,6 @@ impl<S: Scheme> Judge<S> {
             Subject::Meter(meter) if covered && !region.contributors.contains(meter) => {
                 Err(Violation::Disagreement { meter: meter.clone(), slot })
             }
-            _ if covered && !region.uncounted.is_empty() => Err(Violation::Closed(slot)),
             _ => Ok(()),
         }
     }
@@ -366,9 +402,17 @@ impl<S: Scheme> Judge<S> {
         self.roster_at(slot).map_or(0, |roster| roster.parameters().contributors_needed())
     }
 
+    /// What a contribution holds.
     fn wh(&self, meter: &MeterId, register: Register, slot: Slot) -> u64 {
         let number = self.ids.binary_search(meter).ok().and_then(|at| u16::try_from(at).ok());
-        number.map_or(0, |number| self.truth.wh(number, register, slot))
+        let carried = |number| self.carried.get(&(number, register, slot)).copied();
+        let pretended = number.and_then(|number| self.pretended.get(&(number, slot)));
+        if let Some(wh) = pretended {
+            return *wh;
+        }
+        number.map_or(0, |number| {
+            self.truth.wh(number, register, slot) + carried(number).unwrap_or_default()
+        })
     }
 }
 
@@ -493,32 +537,20 @@ mod tests {
         assert!(matches!(found, Err(Violation::TwoResults(_))), "{found:?}");
     }
 
-    /// What the judge says to a bill of the window in which meter 3 was silent.
-    fn bill_of_the_second_window(number: u16) -> (Violation, MeterId, Slot) {
+    #[test]
+    fn a_bill_of_a_window_without_a_final_listing_is_seen() {
+        let (mut world, _, bill) = after_a_window();
+        world.judge.finals.clear();
+        let found = world.judge.see_outcome(&bill);
+        assert_eq!(found, Err(Violation::Span(bill.first_slot)));
+    }
+
+    #[test]
+    fn a_result_that_disagrees_with_its_listing_is_seen() {
         let (mut world, region, bill) = after_a_window();
-        let (id, first_slot) = (world.id(number).unwrap().clone(), bill.first_slot.plus(10));
-        let truth = Truth::powers(15);
-        let wh = |position| truth.wh(number, bill.register, first_slot.plus(position));
-        let bill = Outcome {
-            subject: Subject::Meter(id.clone()),
-            first_slot,
-            sum_wh: (0..10).map(wh).sum(),
-            contributors: vec![id.clone()],
-            ..bill
-        };
-        (world.judge.see_outcome(&bill).unwrap_err(), id, region.first_slot)
-    }
-
-    #[test]
-    fn a_bill_that_covers_what_was_not_counted_is_seen() {
-        let (found, meter, slot) = bill_of_the_second_window(3);
-        assert_eq!(found, Violation::Disagreement { meter, slot });
-    }
-
-    #[test]
-    fn a_bill_of_a_window_that_leaves_somebody_out_is_seen() {
-        let (found, _, slot) = bill_of_the_second_window(4);
-        assert_eq!(found, Violation::Closed(slot));
+        let first = bill.first_slot;
+        let listed = Outcome { first_slot: first, ..region };
+        assert_eq!(world.judge.see_outcome(&listed), Err(Violation::Listed(first)));
     }
 
     #[test]

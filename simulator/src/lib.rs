@@ -6,6 +6,7 @@
 //! trace. Whatever is published is judged at once: see [`Violation`] for what
 //! counts as a failure.
 
+mod account;
 mod broker;
 mod faults;
 mod judge;

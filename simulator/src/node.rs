@@ -5,9 +5,11 @@ use aggregation::{Rng, Scheme};
 use protocol::collector::{Collector, Terms, TermsError};
 use protocol::identity::Identity;
 use protocol::meter::{Meter, Quantities};
-use protocol::output::Output;
+use protocol::output::{Event, Output};
 use protocol::record::Records;
-use protocol::slot::{Slot, Timestamp};
+use protocol::slot::{Grid, Slot, Timestamp};
+
+use crate::account::Account;
 
 pub(crate) enum Machine<S: Scheme> {
     Meter(Box<Meter<S>>),
@@ -87,6 +89,8 @@ pub(crate) struct Node<S: Scheme> {
     is_linked: bool,
     /// The slot that is read next.
     next_slot: Option<Slot>,
+    /// What a meter was given, in every life.
+    pub(crate) account: Account,
 }
 
 impl<S: Scheme> Node<S> {
@@ -94,7 +98,18 @@ impl<S: Scheme> Node<S> {
         let mut identity_seed = [0; 32];
         rand::Rng::fill_bytes(rng, &mut identity_seed);
         let (machine, disk, alarm, stepped_ms, is_linked, next_slot) = Default::default();
-        Self { machine, disk, identity_seed, alarm, ahead_ms, stepped_ms, is_linked, next_slot }
+        let account = Account::default();
+        Self {
+            machine,
+            disk,
+            identity_seed,
+            alarm,
+            ahead_ms,
+            stepped_ms,
+            is_linked,
+            next_slot,
+            account,
+        }
     }
 
     /// Who the party is, in every life.
@@ -185,15 +200,34 @@ impl<S: Scheme> Node<S> {
         if let Machine::Meter(meter) = machine
             && let Some(grid) = meter.grid()
         {
-            let next = self.next_slot.get_or_insert(grid.slot_at(clock).max(grid.origin));
+            if self.next_slot.is_none() {
+                let next = grid.slot_at(clock).max(grid.origin);
+                give_gap(meter, &grid, next, &read, &mut self.account);
+                self.next_slot = Some(next);
+            }
+            let next = self.next_slot.get_or_insert(grid.origin);
             while grid.end(*next) <= clock {
                 if let Some(quantities) = read(*next) {
-                    meter.handle_reading(*next, &quantities, clock);
+                    give(meter, (&grid, *next), &quantities, clock, &mut self.account);
                 }
                 *next = next.plus(1);
             }
         }
-        std::iter::from_fn(|| machine.poll_output()).collect()
+        let outputs: Vec<_> = std::iter::from_fn(|| machine.poll_output()).collect();
+        if let Machine::Meter(meter) = machine {
+            let is_erasure =
+                |output: &Output| matches!(output, Output::Event(Event::EpochErased { .. }));
+            self.account.settle(meter, outputs.iter().any(is_erasure));
+        }
+        outputs
+    }
+
+    /// The meter's machine, if this is one and it is up.
+    pub(crate) fn meter(&self) -> Option<&Meter<S>> {
+        match &self.machine {
+            Some(Machine::Meter(meter)) => Some(meter),
+            _ => None,
+        }
     }
 
     /// When the machine wants `handle_timeout`, by its own clock.
@@ -210,5 +244,49 @@ impl<S: Scheme> Node<S> {
             _ => None,
         };
         [self.timeout(), reading].into_iter().flatten().min()
+    }
+}
+
+/// Gives a meter the reading of a slot, and notes what it makes of it.
+fn give<S: Scheme>(
+    meter: &mut Meter<S>,
+    (grid, slot): (&Grid, Slot),
+    reading: &Quantities,
+    now: Timestamp,
+    account: &mut Account,
+) {
+    let is_new = |meter: &Meter<S>| meter.measured_until().is_none_or(|to| to < grid.end(slot));
+    let was_new = is_new(meter);
+    meter.handle_reading(slot, reading, now);
+    if was_new && !is_new(meter) {
+        account.measure(reading);
+        if let Some(holds) = meter.contents(slot) {
+            account.contribute(slot, reading, holds);
+        }
+    }
+}
+
+/// Gives a meter that has just started what its registers counted while it was
+/// down: each run of slots in which it was a member.
+fn give_gap<S: Scheme>(
+    meter: &mut Meter<S>,
+    grid: &Grid,
+    next: Slot,
+    read: impl Fn(Slot) -> Option<Quantities>,
+    account: &mut Account,
+) {
+    let Some(first) = meter.measured_until().map(|until| grid.slot_at(until)) else { return };
+    let slots: Vec<_> = (first.0..next.0).map(Slot).collect();
+    let runs = slots.chunk_by(|a, b| meter.takes_part(*a) == meter.takes_part(*b));
+    for run in runs.map(<[Slot]>::to_vec).collect::<Vec<_>>() {
+        let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
+        let mut energy = Quantities::new();
+        for (register, wh) in run.iter().filter_map(|slot| read(*slot)).flatten() {
+            *energy.entry(register).or_default() += wh;
+        }
+        if meter.takes_part(*first) {
+            account.measure(&energy);
+            meter.handle_gap((*first, last.plus(1)), &energy);
+        }
     }
 }

@@ -54,6 +54,9 @@ pub struct Plan {
     pub epochs: u32,
     /// How long a step of a ceremony waits for absent meters.
     pub patience: Duration,
+    /// How many of a hundred counted contributions are to be proved to lie in
+    /// their range, where the parameters have audits.
+    pub audit_percent: u8,
     /// When the world begins.
     pub start: Timestamp,
     /// What goes wrong.
@@ -90,6 +93,7 @@ impl Plan {
             epoch_windows: 4,
             epochs: 1,
             patience: Duration::from_hours(2),
+            audit_percent: 100,
             start,
             faults: Faults::none(),
         }

@@ -53,12 +53,15 @@ impl Report {
         regions.next().map(|(_, published)| &published.outcome)
     }
 
-    /// The result of one meter for the window that begins with `first_slot`.
+    /// The first result of one meter for the window that begins with
+    /// `first_slot`.
     #[must_use]
     pub fn bill(&self, meter: &MeterId, register: Register, first_slot: Slot) -> Option<&Outcome> {
         let subject = Subject::Meter(meter.clone());
-        let published = self.results.get(&ResultKey { subject, register, first_slot });
-        published.map(|published| &published.outcome)
+        let mut bills = self.results.iter().filter(|(key, _)| {
+            key.subject == subject && (key.register, key.first_slot) == (register, first_slot)
+        });
+        bills.next().map(|(_, published)| &published.outcome)
     }
 
     /// The events of one party by the name of their sort.

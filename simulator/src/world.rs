@@ -84,6 +84,9 @@ pub struct World<S: Scheme> {
     silences: BTreeSet<(u16, Slot)>,
     /// Meters whose shares are bent.
     liars: BTreeSet<u16>,
+    /// What meters hide whatever they read, in Wh, and what they have said so.
+    pretended: BTreeMap<u16, u64>,
+    bent: BTreeMap<(u16, Slot), Vec<u8>>,
     pub(crate) judge: Judge<S>,
     report: Report,
     wire: Vec<Publication>,
@@ -119,6 +122,8 @@ impl<S: Scheme> World<S> {
             truth,
             silences: BTreeSet::new(),
             liars: BTreeSet::new(),
+            pretended: BTreeMap::new(),
+            bent: BTreeMap::new(),
             members: plan.first_members().collect(),
             report: Report::default(),
             wire: Vec::new(),
@@ -262,6 +267,11 @@ impl<S: Scheme> World<S> {
         };
         let Some(node) = self.nodes.get_mut(&party) else { return Ok(()) };
         let outputs = node.turn(cause, self.now, read);
+        if let Party::Meter(meter) = party {
+            let carried = std::mem::take(&mut node.account.carried).into_iter();
+            let carried = carried.map(|((register, slot), wh)| ((meter, register, slot), wh));
+            self.judge.carried.extend(carried);
+        }
         let clock = node.clock(self.now);
         if node.timeout().is_some_and(|due| due <= clock) {
             return Err(Violation::Spinning(party));

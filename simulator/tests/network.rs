@@ -17,11 +17,10 @@ use common::{
     DIGITS, billed, complete, count, meter, nth, open, plan, plan_with, summed, unheard, unspoken,
     within,
 };
-use protocol::message::{Phase, Target};
+use protocol::message::Target;
 use protocol::output::Event;
 use protocol::parameters::Parameters;
 use protocol::reading::Register;
-use protocol::slot::{Timestamp, Window};
 use simulator::{Faults, Party, Plan, Truth, World};
 
 #[test]
@@ -81,7 +80,7 @@ fn a_late_contribution_is_uncounted_and_both_sides_say_so() {
     let found = common::events(&report, Party::Collector, "late");
     assert!(matches!(found[..], [Event::Late { slot, .. }, ..] if *slot == late));
     assert_eq!(report.region(Register::Import, late).unwrap().uncounted, [meter(5)]);
-    assert_eq!(billed(&report, &grid, 5), [1, 2, 3]);
+    assert_eq!(billed(&report, &grid, 5), [0, 1, 2, 3]);
     assert_eq!(summed(&report, &grid).len(), 40);
 }
 
@@ -94,33 +93,25 @@ fn a_meter_without_a_reading_is_named_and_still_helps() {
     let report = world.run().unwrap();
     assert_eq!(summed(&report, &grid).len(), 40);
     assert_eq!(report.region(Register::Import, nth(&grid, 2)).unwrap().uncounted, [meter(7)]);
-    // The windows of both silences stay closed, and the collector says why.
     for number in [6, 7] {
-        assert_eq!(billed(&report, &grid, number), [2, 3]);
+        assert_eq!(billed(&report, &grid, number), [0, 1, 2, 3]);
     }
-    let reason = |window| match &report.abandoned[&Target::Bill(Window(window))].phase {
-        Phase::Abandoned(reason) => reason.clone(),
-        phase => panic!("{phase:?}"),
-    };
-    let example = |position| format!("for example m-00007 in slot {}", nth(&grid, position));
-    let first = format!("1 member was not counted in 2 of 10 slots, {}", example(2));
-    let second = format!("1 member was not counted in 1 of 10 slots, {}", example(14));
-    assert_eq!([reason(0), reason(1)], [first, second]);
+    let first = report.bill(&meter(7), Register::Import, nth(&grid, 0)).unwrap();
+    assert_eq!(first.uncounted_slots, [nth(&grid, 2), nth(&grid, 3)]);
 }
 
 #[test]
-fn a_meter_counted_in_too_few_slots_has_no_bill_and_it_is_said_at_once() {
+fn a_meter_counted_in_too_few_slots_is_billed_for_them_with_the_next_window() {
     let (mut world, grid) = open(plan(33));
     (10..16).for_each(|position| world.silence(7, nth(&grid, position)));
     let report = world.run().unwrap();
     assert_eq!(billed(&report, &grid, 7), [0, 2, 3]);
-    assert_eq!(billed(&report, &grid, 6), [0, 2, 3]);
-    let closed = |(at, _, event): &&(Timestamp, Party, Event)| {
-        let target = Target::Bill(Window(1));
-        *at < within(&grid, 20, 30)
-            && matches!(event, Event::Abandoned { target: found, .. } if *found == target)
-    };
-    assert_eq!(report.events.iter().filter(closed).count(), 1);
+    assert_eq!(billed(&report, &grid, 6), [0, 1, 2, 3]);
+    let withheld: Vec<_> = (16..20).map(|position| nth(&grid, position)).collect();
+    let second = report.bill(&meter(6), Register::Import, nth(&grid, 10)).unwrap();
+    assert_eq!((second.slots, &second.withheld_slots), (6, &withheld));
+    let third = report.bill(&meter(7), Register::Import, nth(&grid, 20)).unwrap();
+    assert_eq!((third.slots, &third.joined_slots), (14, &withheld));
 }
 
 #[test]
@@ -161,8 +152,7 @@ fn a_holder_that_misses_a_request_costs_nobody_else_the_bill() {
     let missed = report.region(Register::Import, nth(&grid, 7)).unwrap();
     assert!(missed.contributors.contains(&meter(4)));
     assert_eq!(summed(&report, &grid).len(), 40);
-    let windows = complete(&report, &grid);
-    assert_eq!(billed(&report, &grid, 6), windows);
+    assert_eq!(billed(&report, &grid, 6), [0, 1, 2, 3]);
 }
 
 #[test]
@@ -178,10 +168,8 @@ fn a_broker_that_restarts_costs_time_and_no_result() {
         }
         let report = world.run().unwrap();
         assert_eq!(summed(&report, &grid).len(), 40, "seed {seed}");
-        let windows = complete(&report, &grid);
-        assert_eq!(billed(&report, &grid, 0), windows, "seed {seed}");
-        // What is not counted in time closes its window's bills, nothing else.
-        assert_eq!(count(&report, "abandoned"), 4 - windows.len(), "seed {seed}");
+        assert_eq!(billed(&report, &grid, 0), [0, 1, 2, 3], "seed {seed}");
+        assert_eq!(count(&report, "abandoned"), 0, "seed {seed}");
     }
 }
 

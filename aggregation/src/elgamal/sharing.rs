@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use curve25519_dalek::ristretto::RistrettoPoint;
+use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::VartimeMultiscalarMul;
 
 use super::equality::{Equality, EqualityProof};
@@ -13,22 +14,21 @@ use crate::scheme::{
     Canonical, CombineError, Context, DecodeError, Participant, Range, ResponseError, Rng,
 };
 
-/// The C1 of every sum that is to be opened; the same for every participant.
+/// The C1 of every sum that is to be opened, or why none is; the same for every
+/// participant, and encoded once for all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
-    sums: Vec<RistrettoPoint>,
-}
+pub struct Request(Result<Vec<Element>, ResponseError>);
 
 impl Request {
     pub(super) fn new(sums: &[Aggregate]) -> Self {
-        Self { sums: sums.iter().map(Aggregate::c1).collect() }
+        let elements = (0..).zip(sums);
+        let elements = elements
+            .map(|(position, sum)| Element::new(sum.c1()).ok_or(ResponseError::Identity(position)));
+        Self(elements.collect())
     }
 
-    fn elements(&self) -> Result<Vec<Element>, ResponseError> {
-        let elements = self.sums.iter().zip(0..);
-        elements
-            .map(|(c1, position)| Element::new(*c1).ok_or(ResponseError::Identity(position)))
-            .collect()
+    fn elements(&self) -> Result<&[Element], ResponseError> {
+        self.0.as_deref().map_err(|error| *error)
     }
 }
 
@@ -67,8 +67,8 @@ pub struct Accepted {
 }
 
 impl Accepted {
-    fn answers(&self, sums: &[(Aggregate, Range)]) -> bool {
-        let asked = sums.iter().map(|(sum, _)| sum.c1());
+    fn answers(&self, sums: &[Aggregate]) -> bool {
+        let asked = sums.iter().map(Aggregate::c1);
         asked.eq(self.pairs.iter().map(|(c1, _)| *c1))
     }
 }
@@ -91,7 +91,7 @@ pub(super) fn respond(
         Element::new(share).ok_or(ResponseError::Identity(position))
     });
     let shares: Vec<_> = shares.collect::<Result<_, _>>()?;
-    let equality = equality(group, of, holder, (&sums, &shares), context);
+    let equality = equality(group, of, holder, (sums, &shares), context);
     let proof = equality.prove(secret.scalar(), rng);
     Ok(Response { shares, proof })
 }
@@ -110,12 +110,12 @@ pub(super) fn accept(
     if expected != found {
         return Err(ResponseError::Count { expected, found });
     }
-    let equality = equality(group, of, holder, (&sums, &response.shares), context);
+    let equality = equality(group, of, holder, (sums, &response.shares), context);
     if !equality.holds(&response.shares, &response.proof) {
         return Err(ResponseError::Proof);
     }
     let shares = response.shares.iter().map(Element::point);
-    Ok(Accepted { pairs: request.sums.iter().copied().zip(shares).collect() })
+    Ok(Accepted { pairs: sums.iter().map(Element::point).zip(shares).collect() })
 }
 
 fn equality(
@@ -132,31 +132,17 @@ fn equality(
     Equality::new(statement, holder, sums, shares)
 }
 
-/// M·G = C2 − ΣD, decoded, for every sum: over all participants, or over t of
-/// them with Lagrange's factors.
+/// M·G = C2 − ΣD, decoded, for every sum.
 pub(super) fn combine(
     group: &ElGamal,
     decoder: &super::dlog::Table,
     sums: &[(Aggregate, Range)],
     accepted: &BTreeMap<Participant, Accepted>,
 ) -> Result<Vec<u64>, CombineError> {
-    let quorum = quorum(group, sums, accepted)?;
-    let factors = group.dealt.then(|| {
-        let places: Vec<_> = quorum.iter().map(|(of, _)| *of).collect();
-        lagrange_at_zero(&places)
-    });
-    let opened: Vec<_> = (0..)
-        .zip(sums)
-        .map(|(position, (sum, range))| {
-            let answers = quorum.iter().filter_map(|(_, answer)| answer.pairs.get(position));
-            let shares: Vec<_> = answers.map(|(_, share)| share).collect();
-            // Variable time: accepted responses are public.
-            let blinding = match &factors {
-                None => shares.into_iter().sum(),
-                Some(factors) => RistrettoPoint::vartime_multiscalar_mul(factors, shares),
-            };
-            decoder.decode(&(sum.c2() - blinding), *range).ok_or(position)
-        })
+    let (sums, ranges): (Vec<_>, Vec<_>) = sums.iter().copied().unzip();
+    let opened = (0..).zip(open(group, &sums, accepted)?).zip(ranges);
+    let opened: Vec<_> = opened
+        .map(|((position, sum), range)| decoder.decode(&sum, range).ok_or(position))
         .collect();
     let outside: Vec<_> = opened.iter().filter_map(|sum| sum.err()).collect();
     if outside.is_empty() {
@@ -166,11 +152,50 @@ pub(super) fn combine(
     }
 }
 
+/// Whether M·G = C2 − ΣD for every sum and the M beside it.
+pub(super) fn opens(
+    group: &ElGamal,
+    sums: &[(Aggregate, u64)],
+    accepted: &BTreeMap<Participant, Accepted>,
+) -> Result<(), CombineError> {
+    let (sums, values): (Vec<_>, Vec<_>) = sums.iter().copied().unzip();
+    let opened = (0..).zip(open(group, &sums, accepted)?).zip(values);
+    let wrong =
+        opened.filter(|((_, sum), value)| RistrettoPoint::mul_base(&Scalar::from(*value)) != *sum);
+    let wrong: Vec<_> = wrong.map(|((position, _), _)| position).collect();
+    if wrong.is_empty() { Ok(()) } else { Err(CombineError::Wrong(wrong)) }
+}
+
+/// C2 − ΣD for every sum: over all participants, or over t of them with
+/// Lagrange's factors.
+fn open(
+    group: &ElGamal,
+    sums: &[Aggregate],
+    accepted: &BTreeMap<Participant, Accepted>,
+) -> Result<Vec<RistrettoPoint>, CombineError> {
+    let quorum = quorum(group, sums, accepted)?;
+    let factors = group.dealt.then(|| {
+        let places: Vec<_> = quorum.iter().map(|(of, _)| *of).collect();
+        lagrange_at_zero(&places)
+    });
+    let opened = (0..).zip(sums).map(|(position, sum)| {
+        let answers = quorum.iter().filter_map(|(_, answer)| answer.pairs.get(position));
+        let shares: Vec<_> = answers.map(|(_, share)| share).collect();
+        // Variable time: accepted responses are public.
+        let blinding = match &factors {
+            None => shares.into_iter().sum(),
+            Some(factors) => RistrettoPoint::vartime_multiscalar_mul(factors, shares),
+        };
+        sum.c2() - blinding
+    });
+    Ok(opened.collect())
+}
+
 /// The first answers in order, as many as open a sum. An answer to other sums
 /// is no answer to these.
 fn quorum<'a>(
     group: &ElGamal,
-    sums: &[(Aggregate, Range)],
+    sums: &[Aggregate],
     accepted: &'a BTreeMap<Participant, Accepted>,
 ) -> Result<Vec<(Participant, &'a Accepted)>, CombineError> {
     let answer = |of| {

@@ -92,4 +92,7 @@ pub enum CombineError {
     /// more: a part of a sum is another sum.
     #[error("sums {0:?} lie outside their range")]
     OutOfRange(Vec<usize>),
+    /// Sums that open to another value than the one that was given.
+    #[error("sums {0:?} open to other values")]
+    Wrong(Vec<usize>),
 }

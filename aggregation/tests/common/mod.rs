@@ -55,7 +55,7 @@ impl<S: Scheme> Members<S> {
 
     pub(crate) fn respond(&mut self, of: u16, sums: &[S::Aggregate]) -> S::Response {
         let (of, secret) = (Participant(of), &self.secrets[usize::from(of)]);
-        let request = self.group.request(sums, of);
+        let request = self.group.request(sums);
         self.group.respond(secret, of, &request, ROUND, &mut self.rng).unwrap()
     }
 }
@@ -137,9 +137,9 @@ impl<S: Scheme> Members<S> {
         quorum: impl IntoIterator<Item = u16>,
         sums: &[S::Aggregate],
     ) -> BTreeMap<Participant, S::Accepted> {
+        let request = self.group.request(sums);
         let accept = |of| {
-            let response = self.respond(of, sums);
-            let (of, request) = (Participant(of), self.group.request(sums, Participant(of)));
+            let (of, response) = (Participant(of), self.respond(of, sums));
             (of, self.group.accept(of, &request, &response, ROUND).unwrap())
         };
         quorum.into_iter().map(accept).collect()

@@ -3,22 +3,25 @@
 use std::fmt::Debug;
 
 use aggregation::elgamal::{
-    Complaint as Accusation, Contribution as Hidden, Dealing as Dealt, KeyPart as Part, Response,
+    Complaint as Accusation, Contribution as Hidden, Dealing as Dealt, KeyPart as Part, RangeProof,
+    Response,
 };
 use aggregation::{Canonical, ElGamal, Rng};
 use ciborium::Value;
 use curve25519_dalek::ristretto::CompressedRistretto;
 use protocol::envelope::{Envelope, MESSAGE_MAX, Message, Rejection, encode, seal};
+use protocol::evidence::Evidence;
 use protocol::id::{Digest, Sender};
 use protocol::identity::Identity;
+use protocol::members::MemberSet;
 use protocol::message::{
-    Claim, Complaint, Confirmation, Contribution, Dealing, Dealings, Invitation, KeyPart, KeyParts,
-    Kind, Omission, Outcome, Receipt, Refusal, Request, Roster, Share, State, Status,
+    Challenge, Claim, Complaint, Confirmation, Contribution, Dealing, Dealings, Endorsement,
+    FinalListing, Inquiry, Invitation, KeyPart, KeyParts, Kind, Listing, Omission, Outcome, Proof,
+    Receipt, Refusal, Request, Roster, Share, State, Status, Unproven,
 };
 use protocol::meter::Meter;
 use protocol::output::{Event, Output};
 use protocol::record::Records;
-use protocol::slots::SlotSet;
 use protocol::{keygen, roster};
 use rand::SeedableRng as _;
 use serde::Serialize;
@@ -102,6 +105,14 @@ fn stays_shut_for_each_kind(envelope: &Envelope) {
     stays_shut::<Complaint>(envelope);
     stays_shut::<Confirmation>(envelope);
     stays_shut::<Omission>(envelope);
+    stays_shut::<Listing>(envelope);
+    stays_shut::<Endorsement>(envelope);
+    stays_shut::<FinalListing>(envelope);
+    stays_shut::<Inquiry>(envelope);
+    stays_shut::<Evidence>(envelope);
+    stays_shut::<Challenge>(envelope);
+    stays_shut::<Proof>(envelope);
+    stays_shut::<Unproven>(envelope);
 }
 
 fn stays_shut<M: Message>(envelope: &Envelope) {
@@ -142,6 +153,14 @@ pub fn message(data: &[u8]) -> bool {
             read(payload, &sender, |body: &Omission| strangers(std::slice::from_ref(&body.receipt)))
         }
         Kind::Confirmation => read(payload, &sender, |_: &Confirmation| ()),
+        Kind::Listing => read(payload, &sender, listing),
+        Kind::Endorsement => read(payload, &sender, |_: &Endorsement| ()),
+        Kind::FinalListing => read(payload, &sender, final_listing),
+        Kind::Inquiry => read(payload, &sender, |_: &Inquiry| ()),
+        Kind::Challenge => read(payload, &sender, |_: &Challenge| ()),
+        Kind::Proof => read(payload, &sender, proof),
+        Kind::Unproven => read(payload, &sender, has_a_view::<Unproven>),
+        Kind::Evidence => read(payload, &sender, |body: &Evidence| drop(body.check())),
     }
 }
 
@@ -153,12 +172,20 @@ fn sender(kind: Kind) -> Sender {
         | Kind::Outcome
         | Kind::Status
         | Kind::KeyParts
-        | Kind::Dealings => Sender::Collector,
+        | Kind::Dealings
+        | Kind::Listing
+        | Kind::FinalListing
+        | Kind::Challenge
+        | Kind::Unproven => Sender::Collector,
         Kind::KeyPart
         | Kind::Dealing
         | Kind::Complaint
         | Kind::Confirmation
         | Kind::Omission
+        | Kind::Endorsement
+        | Kind::Inquiry
+        | Kind::Evidence
+        | Kind::Proof
         | Kind::Contribution
         | Kind::Share
         | Kind::Claim
@@ -222,16 +249,38 @@ fn complaint(body: &Complaint) {
 
 fn contribution(body: &Contribution) {
     body.registers.values().for_each(|hidden| is_canonical::<Hidden>(hidden, &[0, 1, 2]));
+    body.range_proof.iter().for_each(range_proof);
+}
+
+fn range_proof(bytes: &ByteBuf) {
+    let Ok(value) = RangeProof::from_bytes(bytes) else { return };
+    assert_eq!(value.to_bytes(), **bytes);
 }
 
 fn claim(body: &Claim) {
     body.registers.values().for_each(|hidden| is_canonical::<Hidden>(hidden, &[0, 1, 2]));
-    let positions: Vec<u32> = body.slots.positions().collect();
-    assert!(positions.is_sorted_by(|a, b| a < b));
-    assert_eq!(u32::try_from(positions.len()), Ok(body.slots.count()));
-    let slots = positions.last().map_or(0, |last| last + 1);
-    assert!(body.slots.fits(slots) && (slots == 0 || !body.slots.fits(slots - 1)));
-    assert_eq!(positions.into_iter().collect::<SlotSet>(), body.slots);
+}
+
+/// Sets are written as they came, and hold whom they count.
+fn listing(body: &Listing) {
+    for set in &body.sets {
+        let members: Vec<_> = set.iter().collect();
+        assert!(members.is_sorted_by(|a, b| a < b) && members.len() == set.count());
+        let least = members.last().map_or(0, |last| usize::from(last.0) + 1);
+        assert!(set.fits(least) && (least == 0 || !set.fits(least - 1)));
+        assert_eq!(members.into_iter().collect::<MemberSet>(), *set);
+    }
+    body.void.values().for_each(|evidence| drop(evidence.check()));
+}
+
+/// A range proof that decodes is written as it came.
+fn proof(body: &Proof) {
+    body.registers.values().for_each(range_proof);
+}
+
+fn final_listing(body: &FinalListing) {
+    strangers(std::slice::from_ref(&body.listing));
+    strangers(&body.endorsements);
 }
 
 fn share(body: &Share) {

@@ -8,6 +8,7 @@
 
 mod config;
 pub mod frame;
+mod mark;
 mod port;
 mod run;
 pub mod series;
@@ -33,6 +34,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use protocol::Rng;
+use protocol::meter::Stands;
 use protocol::slot::{Grid, Slot, Timestamp};
 use thiserror::Error;
 use tokio::sync::mpsc;
@@ -40,6 +42,7 @@ use tokio::task::JoinSet;
 
 pub use self::config::{Baud, ConfigError, Line, P1Config};
 use self::frame::FrameError;
+pub use self::mark::{Broken, Since};
 use self::port::{Capture, Live, Notice, Reader};
 pub use self::run::Misfit;
 pub use self::series::{Answer, LeftOut};
@@ -157,6 +160,19 @@ impl P1 {
     pub fn read(&mut self, grid: &Grid, slot: Slot, now: Timestamp) -> Answer {
         self.take_waiting();
         self.series.read(grid, slot, now)
+    }
+
+    /// What the registers showed at a boundary of slots, if the line has told.
+    #[must_use]
+    pub fn stands(&self, boundary: Timestamp) -> Option<Stands> {
+        self.series.stands(boundary)
+    }
+
+    /// What the registers counted up to a boundary of slots since they showed
+    /// what was kept, as far as the line has told.
+    #[must_use]
+    pub fn since(&self, kept: (Timestamp, &Stands), boundary: Timestamp) -> Option<Since> {
+        self.series.since(kept, boundary)
     }
 
     /// When [`Self::handle_timeout`] is due.

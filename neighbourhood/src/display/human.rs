@@ -7,9 +7,11 @@ use protocol::message::{Roster, Subject};
 use protocol::slot::{Grid, Slot, Timestamp, Window};
 
 use crate::args::Options;
+use crate::balance::Balance;
 use crate::billed::Billed;
 use crate::display::Summary;
 use crate::tally::{Checked, Settled, Span, Sum};
+use crate::transcripts::Audit;
 
 /// Meters that stand beside each other in a window's table.
 const COLUMNS: usize = 3;
@@ -119,7 +121,7 @@ impl Human {
     fn bill(&self, checked: &Checked) -> String {
         let outcome = &checked.outcome;
         let name = names(outcome.contributors.iter());
-        let slots = match outcome.uncounted_slots.len() {
+        let slots = match outcome.uncounted_slots.len() + outcome.withheld_slots.len() {
             0 => String::new(),
             missed => format!("-{missed}"),
         };
@@ -135,8 +137,9 @@ impl Human {
             let verdict = self.paint(RED, "MISSING");
             return Some(format!("  {verdict} {meters}: {}", reason(settled)));
         }
-        let closed = "  closed: not every member was counted in every slot of it";
-        settled.is_closed.then(|| closed.to_owned())
+        let without = names(settled.without_bill.iter());
+        let closed = format!("  without a sum: {without}, counted in too few slots");
+        (!settled.without_bill.is_empty()).then_some(closed)
     }
 
     pub(super) fn summary(&self, summary: &Summary) -> String {
@@ -164,13 +167,23 @@ impl Human {
                  {register_wh} Wh, opened: {opened_wh} Wh"
             )
         });
+        let unclaimed = (counts.unclaimed > 0).then(|| {
+            format!("{} sums of killed meters were not claimed in time", counts.unclaimed)
+        });
+        let energy = summary.balance.map(energy);
+        let audit = summary.audit.map(|Audit { verified, rejected, wrong }| {
+            format!(
+                "{verified} transcripts verify, {rejected} altered ones do not; {wrong} are wrong"
+            )
+        });
         let good = counts.wrong == 0 && counts.missing == 0;
         let (colour, verdict) = match (good, counts.region_results) {
             (true, 0) => (PLAIN, "nothing was summed"),
             (true, _) => (GREEN, "every sum equals the truth"),
             (false, _) => (RED, "NOT every sum is there and right"),
         };
-        let lines = [Some(total), latency, billed, Some(self.paint(colour, verdict))];
+        let verdict = Some(self.paint(colour, verdict));
+        let lines = [Some(total), latency, billed, unclaimed, energy, audit, verdict];
         lines.into_iter().flatten().collect::<Vec<_>>().join("\n")
     }
 
@@ -186,6 +199,20 @@ impl Human {
     fn paint(&self, colour: &str, text: &str) -> String {
         if self.colours { format!("{colour}{text}{PLAIN}") } else { text.to_owned() }
     }
+}
+
+/// Where the energy of all meters is.
+fn energy(balance: Balance) -> String {
+    let Balance { measured_wh, counted_wh, unsettled_wh, pooled_wh, lost_wh, unopened } = balance;
+    let verdict = match (unopened, balance.is_even()) {
+        (0, true) => "no Wh is lost or counted twice".to_owned(),
+        (0, false) => "it is NOT all there".to_owned(),
+        (unopened, _) => format!("not weighed: {unopened} listed sums were not opened"),
+    };
+    format!(
+        "energy: {measured_wh} Wh measured; {counted_wh} counted, {unsettled_wh} unsettled, \
+         {pooled_wh} pooled, {lost_wh} given up: {verdict}"
+    )
 }
 
 /// A slot's place in the run, counted from 1.

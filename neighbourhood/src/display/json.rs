@@ -5,9 +5,11 @@ use protocol::message::Subject;
 use protocol::slot::Slot;
 use serde::Serialize;
 
+use crate::balance::Balance;
 use crate::billed::Billed;
 use crate::display::Summary;
 use crate::tally::Checked;
+use crate::transcripts::Audit;
 
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
@@ -32,11 +34,52 @@ enum Line<'a> {
         missing: u64,
         refused: u64,
         epochs: u64,
+        unclaimed: u64,
         kills: u64,
         seconds: f64,
         #[serde(skip_serializing_if = "Option::is_none")]
+        energy: Option<Energy>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        transcripts: Option<Transcripts>,
+        #[serde(skip_serializing_if = "Option::is_none")]
         p1: Option<P1<'a>>,
     },
+}
+
+/// The transcripts of all results.
+#[derive(Serialize)]
+struct Transcripts {
+    verified: u64,
+    altered_rejected: u64,
+    wrong: u64,
+}
+
+impl From<Audit> for Transcripts {
+    fn from(audit: Audit) -> Self {
+        let Audit { verified, rejected, wrong } = audit;
+        Self { verified, altered_rejected: rejected, wrong }
+    }
+}
+
+/// The energy of all meters.
+#[derive(Serialize)]
+struct Energy {
+    measured_wh: u64,
+    counted_wh: u64,
+    unsettled_wh: u64,
+    pooled_wh: u64,
+    lost_wh: u64,
+    unopened: usize,
+    even: bool,
+}
+
+impl From<Balance> for Energy {
+    fn from(balance: Balance) -> Self {
+        let Balance { measured_wh, counted_wh, unsettled_wh, pooled_wh, lost_wh, unopened } =
+            balance;
+        let even = balance.is_even();
+        Self { measured_wh, counted_wh, unsettled_wh, pooled_wh, lost_wh, unopened, even }
+    }
 }
 
 /// The captured meter's bills beside its register.
@@ -81,8 +124,11 @@ pub(super) fn summary(summary: &Summary) -> String {
         missing: counts.missing,
         refused: counts.refused,
         epochs: counts.epochs,
+        unclaimed: counts.unclaimed,
         kills: counts.kills,
         seconds: summary.took.as_secs_f64(),
+        energy: summary.balance.map(Energy::from),
+        transcripts: summary.audit.map(Transcripts::from),
         p1: summary.billed.as_ref().map(P1::from),
     })
 }

@@ -92,7 +92,10 @@ impl Run {
             sum_wh: 0,
             contributors: METERS.iter().map(|name| name.parse().unwrap()).collect(),
             uncounted: Vec::new(),
+            step: None,
             uncounted_slots: Vec::new(),
+            withheld_slots: Vec::new(),
+            joined_slots: Vec::new(),
             helpers: Vec::new(),
             unanswered: Vec::new(),
             culprits: Vec::new(),
@@ -190,12 +193,13 @@ fn an_abandoned_round_is_missing_at_once_with_its_reason() {
 }
 
 impl Run {
-    /// A result of slot 3 without `m-2`.
-    fn leave_one_out(&mut self) -> Option<Checked> {
-        let mut outcome = self.of_region(3);
-        outcome.uncounted = outcome.contributors.split_off(1);
-        outcome.sum_wh = self.truth.expected(&outcome).unwrap();
-        self.take(outcome, end(3))
+    /// The final listing of the first window, in which `m-2` was counted in so
+    /// many slots.
+    fn list(&mut self, slots: u64) {
+        let first = |count| (0..count).map(|position| ORIGIN.plus(position)).collect();
+        let billable = METERS.iter().zip([first(10), first(slots)]);
+        let billable = billable.map(|(name, slots)| (name.parse().unwrap(), slots)).collect();
+        self.tally.note_listed(FIRST, Window(0), billable);
     }
 
     fn bill(&mut self, name: &str) -> Option<Checked> {
@@ -205,27 +209,31 @@ impl Run {
 }
 
 #[test]
-fn a_window_in_which_somebody_was_not_counted_owes_no_bills() {
+fn a_meter_of_too_few_slots_owes_no_bill() {
     let mut run = run(10);
-    assert!(run.leave_one_out().unwrap().is_right());
-    // Nine slots; the bills of both meters would make eleven.
-    assert_eq!(run.counts().missing, 9);
+    run.list(4);
+    // Ten slots, and the bill of the other meter.
+    assert_eq!(run.counts().missing, 11);
     let settled = run.tally.settle(Timestamp(end(9).0 + 60_000));
-    assert!(settled.last().unwrap().is_closed);
-    assert_eq!((run.counts().missing, run.counts().wrong), (9, 0));
+    assert!(settled.last().unwrap().without_bill.contains(&METERS[1].parse().unwrap()));
 }
 
 #[test]
-fn a_bill_of_such_a_window_is_wrong_whenever_it_comes() {
-    for is_late in [true, false] {
+fn a_bill_of_other_slots_than_its_listing_opens_is_wrong() {
+    for slots in [9, 10] {
         let mut run = run(10);
-        let first = if is_late { None } else { run.bill("m-1") };
-        run.leave_one_out().unwrap();
-        let second = if is_late { run.bill("m-1") } else { None };
-        assert_eq!(first.or(second).unwrap().is_right(), !is_late);
-        run.tally.settle(Timestamp(end(9).0 + 60_000));
-        assert_eq!(run.counts().wrong, 1, "late: {is_late}");
+        run.list(slots);
+        assert_eq!(run.bill("m-2").unwrap().is_right(), slots == 10);
     }
+    assert!(!run(10).bill("m-1").unwrap().is_right());
+}
+
+#[test]
+fn bills_that_killed_agents_did_not_claim_are_not_missing() {
+    let mut run = run(10);
+    run.tally.expect_kills();
+    run.tally.settle(Timestamp(end(9).0 + 60_000));
+    assert_eq!((run.counts().missing, run.counts().unclaimed), (10, 2));
 }
 
 #[test]
@@ -244,6 +252,8 @@ fn each_epoch_has_its_members_and_its_windows() {
     };
     assert!(take(2, &outcome).unwrap().is_right());
     assert!(take(3, &outcome).is_none());
+    let slots = (20..30).map(|position| ORIGIN.plus(position)).collect();
+    run.tally.note_listed(Epoch(2), Window(0), [(METERS[0].parse().unwrap(), slots)].into());
     let bill = run.right(Subject::Meter("m-1".parse().unwrap()), 20);
     assert!(run.tally.take((Epoch(2), bill), end(29), &mut run.truth).unwrap().is_right());
     assert_eq!(run.counts().epochs, 1);

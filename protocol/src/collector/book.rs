@@ -1,9 +1,11 @@
 //! The rounds of an epoch: what comes in, and what is published.
 
+mod audits;
 mod bills;
 mod help;
 mod intake;
 mod kept;
+mod listings;
 mod omissions;
 mod schedule;
 
@@ -15,19 +17,21 @@ use aggregation::Scheme;
 use crate::entry::{self, Entry, EntryError};
 use crate::envelope::{Envelope, Message, Rejection, seal};
 use crate::id::{MeterId, Sender};
-use crate::message::{Confirmation, KeyPart, Kind, Receipt, Subject, Target};
+use crate::message::{Confirmation, KeyPart, Kind, Outcome, Receipt, Subject, Target};
 use crate::meter::contribution_digest;
 use crate::output::{Event, Output};
 use crate::reading::Register;
 use crate::record::{Change, Key};
 use crate::roster::AcceptedRoster;
-use crate::round::{Admission, Round};
+use crate::round::{self, Admission, Round};
 use crate::slot::{Slot, Timestamp, Window};
 use crate::topic::CollectorTopic;
 
 use super::Core;
 
+use audits::Audits;
 pub use kept::KeptError;
+use listings::Listings;
 
 /// How far a member's clock may run ahead of the collector's.
 const CLOCK_AHEAD: Duration = Duration::from_secs(2);
@@ -38,16 +42,19 @@ const UNNOTICED: Duration = Duration::from_mins(1);
 /// Later than any instant.
 const NEVER: Timestamp = Timestamp(u64::MAX);
 
+/// A result, and the message that says it.
+type Told = (Outcome, Vec<u8>);
+
 pub(super) struct Book<S: Scheme> {
     roster: AcceptedRoster<S>,
     signed_roster: Vec<u8>,
     rounds: BTreeMap<Target, Round<S>>,
     /// The slot whose round closes next.
     next_slot: Slot,
-    /// The window whose bills are asked for next.
-    next_window: Window,
-    /// A window in which everybody was counted in every slot.
-    whole: Option<Window>,
+    listings: Listings,
+    audits: Audits,
+    /// Rounds of earlier windows are dropped.
+    oldest_window: Window,
     /// No round closes before that: after a start, members have a grace to
     /// say what they could not say before.
     patience: Timestamp,
@@ -69,8 +76,9 @@ impl<S: Scheme> Book<S> {
         Self {
             next_slot: roster.body().first_slot,
             erased: roster.body().first_slot,
-            next_window: Window(0),
-            whole: None,
+            listings: Listings::default(),
+            audits: Audits::default(),
+            oldest_window: Window(0),
             roster,
             signed_roster,
             rounds,
@@ -85,6 +93,10 @@ impl<S: Scheme> Book<S> {
 
     pub(super) fn roster(&self) -> &AcceptedRoster<S> {
         &self.roster
+    }
+
+    pub(super) fn signed_roster(&self) -> &[u8] {
+        &self.signed_roster
     }
 
     /// Ends the epoch where the next one begins.
@@ -121,6 +133,7 @@ impl<S: Scheme> Book<S> {
 
     /// Notes that what was published lately may be lost.
     pub(super) fn handle_disconnected(&mut self, now: Timestamp) {
+        self.audits.disconnected();
         let Some(online_since) = self.online_since.take() else { return };
         // What was said at its beginning has arrived if it lived on unnoticed.
         if now.since(online_since) > 2 * UNNOTICED {
@@ -135,16 +148,26 @@ impl<S: Scheme> Book<S> {
         let was_lost = self.online_since.replace(now).is_none();
         let since = if was_lost { self.unheard_since } else { NEVER };
         let targets: Vec<_> = self.rounds.keys().copied().collect();
-        for target in targets {
-            self.publish_outcomes(core, target, since);
+        for portion in self.unasked() {
+            self.publish_final(core, portion);
         }
+        for target in targets {
+            let told = self.told(core, target, since);
+            self.publish_outcomes(core, told);
+        }
+        self.publish_all_unproven(core);
         self.publish_requests(core, now);
     }
 
     /// Asks again for what is open, and says where it stands.
     pub(super) fn publish_requests(&mut self, core: &mut Core<S>, now: Timestamp) {
+        self.publish_listings_again(core);
+        self.publish_challenges(core, now);
         for (target, round) in &self.rounds {
             if let Some(request) = round.request() {
+                if let Target::Bill(portion) = target {
+                    self.publish_final(core, *portion);
+                }
                 core.publish(&CollectorTopic::Request, request.to_vec(), false);
                 self.publish_status(core, *target);
             }
@@ -199,9 +222,11 @@ impl<S: Scheme> Book<S> {
         if self.is_early(entry.target, now) {
             return Err(EntryError::Outside);
         }
-        let holds =
-            self.knows(entry) || entry::check_batch(&self.roster, &[entry], &mut core.rng).is_ok();
-        if holds { Ok(()) } else { Err(EntryError::Proof) }
+        if self.knows(entry) {
+            return Ok(());
+        }
+        let checked = entry::check_batch(&self.roster, &[entry], &mut core.rng);
+        checked.map_err(|bad| bad.into_values().next().unwrap_or(EntryError::Proof))
     }
 
     /// Offers an entry whose proofs were checked to its round; none if nothing
@@ -219,7 +244,7 @@ impl<S: Scheme> Book<S> {
     fn is_past(&self, target: Target) -> bool {
         let past = match target {
             Target::Region(slot) => slot < self.next_slot,
-            Target::Bill(window) => window < self.next_window,
+            Target::Bill(portion) => portion.window < self.oldest_window,
         };
         past && !self.rounds.contains_key(&target)
     }
@@ -238,15 +263,30 @@ impl<S: Scheme> Book<S> {
         core.publish_with_view((&topic, self.roster.epoch()), message, receipt);
     }
 
-    fn publish_outcomes(&mut self, core: &mut Core<S>, target: Target, since: Timestamp) {
-        let Some(round) = self.rounds.get(&target) else { return };
-        for outcome in round.outcomes(since) {
-            let message = self.seal(core, outcome);
+    fn publish_outcomes(&mut self, core: &mut Core<S>, told: Vec<Told>) {
+        for (outcome, message) in told {
             let place = (&CollectorTopic::Result, self.roster.epoch());
-            core.publish_with_view(place, message, outcome);
-            let series = (outcome.subject.clone(), outcome.register);
-            self.forecasts.insert(series, outcome.sum_wh);
+            core.publish_with_view(place, message, &outcome);
+            self.forecasts.insert((outcome.subject, outcome.register), outcome.sum_wh);
         }
+    }
+
+    /// The results of a round that was combined at `since` or later, signed.
+    fn told(&self, core: &Core<S>, target: Target, since: Timestamp) -> Vec<Told> {
+        let outcomes = self.rounds.get(&target).map_or(&[][..], |round| round.outcomes(since));
+        let listed = match target {
+            Target::Region(_) => None,
+            Target::Bill(portion) => self.listings.final_of(portion),
+        };
+        let tell = |outcome: &Outcome| {
+            let outcome = match listed {
+                Some(listed) => round::with_slots(&self.roster, listed, outcome.clone()),
+                None => outcome.clone(),
+            };
+            let message = self.seal(core, &outcome);
+            (outcome, message)
+        };
+        outcomes.iter().map(tell).collect()
     }
 
     fn publish_status(&self, core: &mut Core<S>, target: Target) {

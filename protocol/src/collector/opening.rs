@@ -69,7 +69,8 @@ impl<S: Scheme> Opening<S> {
         now: Timestamp,
     ) -> Self {
         let attempt = before.map_or(0, |before| before.attempt.saturating_add(1));
-        Self::start(core, registrar, next, (soon, (attempt, BTreeMap::new())), now)
+        let left_out = left_out(core, next.0);
+        Self::start(core, registrar, next, (soon, (attempt, left_out)), now)
     }
 
     /// Goes on with the attempt that was kept, or with the next one where
@@ -87,8 +88,11 @@ impl<S: Scheme> Opening<S> {
         }
         let same = invitation(core, (previous, kept.attempt), &kept.left_out);
         let same = keygen::digest(&core.terms.region, epoch, &same) == kept.invitation;
-        let next = || (kept.attempt.saturating_add(1), BTreeMap::new());
-        let attempt = if same { (kept.attempt, kept.left_out) } else { next() };
+        let attempt = if same {
+            (kept.attempt, kept.left_out)
+        } else {
+            (kept.attempt.saturating_add(1), left_out(core, epoch))
+        };
         Some(Self::start(core, registrar, (epoch, previous), (kept.soon, attempt), now))
     }
 
@@ -304,12 +308,41 @@ impl<S: Scheme> Opening<S> {
         }
     }
 
+    /// Begins the next attempt without those that have not proved what they
+    /// were asked to, if that leaves enough.
+    pub(super) fn leave_out(&mut self, core: &mut Core<S>, registrar: &Registrar, now: Timestamp) {
+        let unproven = core.left_out().into_iter();
+        let unproven: Vec<_> =
+            unproven.filter(|(meter, _)| !self.left_out.contains_key(meter)).collect();
+        if !unproven.is_empty() && !self.is_stalled && self.is_enough(core, &unproven) {
+            self.go_on_without(core, registrar, unproven, now);
+        }
+    }
+
     /// Whether those that are left without these can open an epoch.
     fn is_enough(&self, core: &Core<S>, without: &[(MeterId, Conviction)]) -> bool {
         let goes = |member: &&Invited| without.iter().any(|(meter, _)| *meter == member.meter);
-        let left = members(core, &self.left_out).filter(|member| !goes(member)).count();
-        core.terms.parameters_for(left).check(left).is_ok()
+        can_open(core, members(core, &self.left_out).filter(|member| !goes(member)).count())
     }
+}
+
+fn can_open<S: Scheme>(core: &Core<S>, members: usize) -> bool {
+    core.terms.parameters_for(members).check(members).is_ok()
+}
+
+/// Who is left out of an epoch from the first attempt on. Where too few would
+/// be left, nobody is: who lied is asked again only if nobody else can take its
+/// place.
+fn left_out<S: Scheme>(core: &mut Core<S>, epoch: Epoch) -> BTreeMap<MeterId, Conviction> {
+    let left_out = core.left_out();
+    if !can_open(core, members(core, &left_out).count()) {
+        return BTreeMap::new();
+    }
+    for (meter, conviction) in &left_out {
+        let (meter, conviction) = (meter.clone(), *conviction);
+        core.event(Event::LeftOut { epoch, meter, conviction });
+    }
+    left_out
 }
 
 fn members<'a, S: Scheme>(

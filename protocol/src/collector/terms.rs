@@ -1,12 +1,13 @@
 //! What a collector is told of its region.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aggregation::Scheme;
 use thiserror::Error;
 
 use super::book::KeptError;
-use crate::id::RegionId;
+use crate::id::{Epoch, MeterId, RegionId};
 use crate::message::Invited;
 use crate::parameters::{ParameterError, Parameters, ThresholdRule};
 use crate::roster::{AcceptedRoster, RosterError};
@@ -35,6 +36,12 @@ pub struct Terms {
     /// How long each step of a ceremony waits for absent members before it
     /// goes on without them.
     pub patience: Duration,
+    /// How many of a hundred counted contributions are to be proved to lie in
+    /// their range, where the roster has audits.
+    pub audit_percent: u8,
+    /// Members that are let in again although they have not proved what they
+    /// were asked to, each up to the epoch in which that was.
+    pub readmitted: BTreeMap<MeterId, Epoch>,
 }
 
 impl Terms {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::envelope::Rejection;
-use crate::id::MeterId;
+use crate::id::{Epoch, MeterId};
 
 /// Why a candidate does not go on with a ceremony.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -65,6 +65,8 @@ pub enum Conviction {
     FalseComplaint,
     /// It confirmed other dealings than those that were passed on.
     OtherDealings,
+    /// It has not proved, in that epoch, what it was asked to.
+    Unproven(Epoch),
 }
 
 impl fmt::Display for Step {
@@ -87,6 +89,9 @@ impl fmt::Display for Conviction {
             Self::BadShare => f.write_str("it dealt a share that does not fit"),
             Self::FalseComplaint => f.write_str("it complained about a share that fits"),
             Self::OtherDealings => f.write_str("it confirmed other dealings than it was sent"),
+            Self::Unproven(epoch) => {
+                write!(f, "it has not proved the range of what it contributed to epoch {epoch}")
+            }
         }
     }
 }

@@ -9,8 +9,9 @@ use crate::slot::Timestamp;
 /// Instants, so that they hold for epochs whose slots have another length.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
 pub(super) struct Marks {
-    /// The end of the latest slot that was ever encrypted.
-    pub(super) encrypted: Timestamp,
+    /// The end of the latest slot whose energy was given. No slot before it is
+    /// encrypted any more.
+    pub(super) measured: Timestamp,
     /// The end of the latest slot that was forgotten.
     pub(super) forgotten: Timestamp,
 }

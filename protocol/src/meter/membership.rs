@@ -1,8 +1,11 @@
-//! A meter within an epoch: contributions out, shares on request, a claim at
-//! the end of each window.
+//! A meter within an epoch: contributions out, shares on request, and at the
+//! end of each window a listing to endorse and a claim to make.
 
+mod challenges;
 mod claims;
 mod disputes;
+mod gaps;
+mod listings;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,18 +14,26 @@ use serde_bytes::ByteBuf;
 
 use crate::envelope::{Envelope, Message, Rejection, seal};
 use crate::id::Sender;
+use crate::listing::{Listed, portion_of};
 use crate::message::{Contribution, Kind, Receipt, Refusal, Target};
 use crate::output::{Event, SlotError};
+use crate::parameters::{Parameters, RangeProofs};
+use crate::portion::Portion;
+use crate::range_proof;
 use crate::reading::{Reading, Readings};
 use crate::record::{Change, Records, Sort, Unreadable};
 use crate::release::{Clock, Guard, Reason, Refused, Released};
+use crate::retry::Retry;
 use crate::roster::AcceptedRoster;
 use crate::slot::{Slot, Timestamp, Window};
 use crate::topic::MeterTopic;
 
-use super::outbox::{Outbox, Retained};
-use super::{Core, Quantities};
+use super::outbox::{Outbox, Retained, own};
+use super::{Core, Measured, Quantities};
+use challenges::Proofs;
 use claims::OwnClaim;
+pub(crate) use gaps::Gap;
+use gaps::Gaps;
 
 /// The shortest time between two refusals that are published.
 const REFUSAL_SPAN_MS: u64 = 1000;
@@ -32,8 +43,16 @@ pub(super) struct Membership<S: Scheme> {
     signed_roster: Vec<u8>,
     guard: Guard<S>,
     outbox: Outbox<S>,
-    claims: BTreeMap<Window, OwnClaim>,
-    /// The window whose time to be claimed ends next.
+    own: Participant,
+    claims: BTreeMap<Portion, OwnClaim>,
+    gaps: Gaps,
+    proofs: Proofs,
+    /// Portions whose final listings this meter asks for.
+    wanted: BTreeSet<Portion>,
+    inquiry: Option<Retry>,
+    /// The last portion that was asked about: the next ones come first then.
+    inquired: Option<Portion>,
+    /// The window of which this meter waits for final listings.
     next_closing: Window,
     /// The first window that is not forgotten.
     oldest: Window,
@@ -54,8 +73,14 @@ impl<S: Scheme> Membership<S> {
         let own = roster.member(&meter).map_or(Participant(u16::MAX), |(of, _)| of);
         let mut membership = Self {
             guard: Guard::new(secret, (own, meter), core.started),
-            outbox: Outbox::new(roster.epoch()),
+            outbox: Outbox::new(roster.epoch(), roster.parameters().range_proofs),
+            own,
             claims: BTreeMap::new(),
+            gaps: Gaps::default(),
+            proofs: Proofs::default(),
+            wanted: BTreeSet::new(),
+            inquiry: None,
+            inquired: None,
             next_closing: Window(0),
             oldest: Window(0),
             accused: BTreeSet::new(),
@@ -63,7 +88,7 @@ impl<S: Scheme> Membership<S> {
             roster,
             signed_roster,
         };
-        while membership.covers_next_closing() && membership.claim_due() <= now {
+        while membership.covers_next_closing() && membership.listing_due() <= now {
             membership.next_closing = Window(membership.next_closing.0 + 1);
         }
         membership
@@ -81,13 +106,16 @@ impl<S: Scheme> Membership<S> {
     ) -> Result<(), Unreadable> {
         self.guard.restore(&self.roster, kept)?;
         self.outbox.restore(kept, (now, &mut core.rng))?;
+        self.gaps = Gaps::restore(self.roster.epoch(), kept)?;
         self.restore_claims(core, kept, now);
         self.restore_evidence(kept)?;
-        let grid = *self.roster.grid();
-        let answered = kept.within(Sort::Answer, self.roster.epoch());
-        let windows = answered.filter_map(|(key, _)| grid.window_of(Slot(key.position)));
-        for window in windows.collect::<BTreeSet<_>>() {
-            self.claim_if_complete(core, window, now);
+        let finals: Vec<_> = self.guard.listings().finals().map(Listed::portion).collect();
+        for portion in finals {
+            self.claim(core, portion, now);
+        }
+        let closed = self.next_closing;
+        for portion in self.unsettled().into_iter().filter(|portion| portion.window < closed) {
+            self.want(core, portion, now);
         }
         Ok(())
     }
@@ -114,20 +142,48 @@ impl<S: Scheme> Membership<S> {
         &mut self,
         core: &mut Core,
         slot: Slot,
-        quantities: &Quantities,
+        measured: Measured<'_>,
         now: Timestamp,
     ) -> Result<(), SlotError> {
         self.check_slot(core, slot, now)?;
-        let readings = self.readings(quantities)?;
-        let (body, retained) = self.hide(core, slot, readings);
+        let energy = self.carry(core, slot, self.readings(measured.energy)?);
+        let (body, retained) = self.hide(core, slot, &energy);
         let message = self.seal(core, &body);
-        let sent = self.outbox.add(slot, message.clone(), retained, (now, &mut core.rng));
-        core.marks.encrypted = self.roster.grid().end(slot);
+        let kept = (retained, energy);
+        let sent = self.outbox.add(slot, message.clone(), kept, (now, &mut core.rng));
         core.persist(sent);
-        core.persist(core.marks.written());
-        self.persist_receipts(core);
-        core.publish(MeterTopic::Contribution, message);
+        core.note_measured(self.roster.grid().end(slot), measured.stands);
+        self.persist_outbox(core);
+        // How long a range proof takes depends on the number. It leaves by the
+        // outbox's timer, which counts from before the proof was begun.
+        if self.roster.parameters().range_proofs != RangeProofs::Each {
+            core.publish(MeterTopic::Contribution, message);
+        }
         Ok(())
+    }
+
+    /// What a contribution holds of each register: the reading, and a part of
+    /// what waits in the pools of the slot's step.
+    fn carry(&self, core: &mut Core, slot: Slot, readings: Readings) -> Quantities {
+        let Parameters { min_slots, max_wh_per_slot, .. } = *self.roster.parameters();
+        let portion = portion_of(&self.roster, slot);
+        let left = portion.map_or(0, |portion| {
+            let slots = self.roster.step_slots(portion.window, portion.step);
+            slots.iter().filter(|left| **left >= slot).count() as u64
+        });
+        let step = portion.and_then(|portion| self.step_name(portion));
+        let mut energy = Quantities::new();
+        for (register, reading) in readings {
+            let room = reading.room(max_wh_per_slot);
+            let (carried, change) = step
+                .as_ref()
+                .map_or((0, None), |step| core.pools.draw((register, step), min_slots, left, room));
+            if let Some(change) = change {
+                core.persist(change);
+            }
+            energy.insert(register, reading.to_plaintext().saturating_add(carried));
+        }
+        energy
     }
 
     fn check_slot(&self, core: &Core, slot: Slot, now: Timestamp) -> Result<(), SlotError> {
@@ -140,27 +196,36 @@ impl<S: Scheme> Membership<S> {
         }
         // What ended before this start may have been sent before it, even if
         // an older disk says nothing of it.
-        if grid.end(slot) <= core.started || grid.start(slot) < core.marks.encrypted {
+        if grid.end(slot) <= core.started || grid.start(slot) < core.marks.measured {
             return Err(SlotError::Again);
         }
         Ok(())
     }
 
-    fn hide(&self, core: &mut Core, slot: Slot, readings: Readings) -> (Contribution, Retained<S>) {
+    fn hide(
+        &self,
+        core: &mut Core,
+        slot: Slot,
+        energy: &Quantities,
+    ) -> (Contribution, Retained<S>) {
         let (mut registers, mut retained) = (BTreeMap::new(), BTreeMap::new());
         let device = core.identity.device_secret();
-        for (register, reading) in readings {
-            let statement = self.roster.place().contribution(&core.terms.meter, slot, register);
-            let (hidden, kept) = self.roster.scheme().contribute(
-                &device,
-                reading.to_plaintext(),
-                Context(&statement),
-                &mut core.rng,
-            );
-            registers.insert(register, ByteBuf::from(hidden.to_bytes()));
-            retained.insert(register, kept);
+        for (register, wh) in energy {
+            let statement = self.roster.place().contribution(&core.terms.meter, slot, *register);
+            let (hidden, kept) =
+                self.roster.scheme().contribute(&device, *wh, Context(&statement), &mut core.rng);
+            registers.insert(*register, ByteBuf::from(hidden.to_bytes()));
+            retained.insert(*register, kept);
         }
-        (Contribution { slot, registers }, retained)
+        let range_proof = match self.roster.parameters().range_proofs {
+            RangeProofs::Off | RangeProofs::Audit => None,
+            // What a meter hides lies in its range.
+            RangeProofs::Each => {
+                let own: Vec<_> = own(slot, &retained, energy).collect();
+                range_proof::prove(&self.roster, &core.terms.meter, &own, &mut core.rng)
+            }
+        };
+        (Contribution { slot, registers, range_proof }, retained)
     }
 
     fn readings(&self, quantities: &Quantities) -> Result<Readings, SlotError> {
@@ -190,7 +255,12 @@ impl<S: Scheme> Membership<S> {
             }
             return Ok(());
         }
-        self.handle_request(core, (envelope, message), now);
+        match envelope.header().kind {
+            Kind::Challenge => return self.handle_challenge(core, envelope, now),
+            Kind::Listing => self.handle_listing(core, envelope, now),
+            Kind::FinalListing => self.handle_final(core, (envelope, message), now),
+            _ => self.handle_request(core, (envelope, message), now),
+        }
         Ok(())
     }
 
@@ -203,8 +273,13 @@ impl<S: Scheme> Membership<S> {
         let own = |slot| self.outbox.message(slot).map(<[u8]>::to_vec);
         let clock = Clock { now, forgotten: core.marks.forgotten };
         match self.guard.release(&self.roster, (envelope, message), own, clock, &mut core.rng) {
-            Ok(released) => self.help(core, released, now),
+            Ok(released) => self.help(core, released),
             Err(refused) => {
+                if let (Reason::NotFinal, Some((_, Target::Bill(portion)))) =
+                    (&refused.reason, refused.request)
+                {
+                    self.want(core, portion, now);
+                }
                 if let (Reason::Answered(_), Some((_, Target::Region(slot)))) =
                     (&refused.reason, refused.request)
                 {
@@ -216,32 +291,28 @@ impl<S: Scheme> Membership<S> {
     }
 
     /// Hands out a share, once the ledger is durable that says so.
-    fn help(&mut self, core: &mut Core, released: Released, now: Timestamp) {
+    fn help(&mut self, core: &mut Core, released: Released) {
         let Released { target, share, change } = released;
         if let Some(change) = change {
             core.persist(change);
-            self.persist_receipts(core);
+            self.persist_outbox(core);
         }
         let digest = share.request;
         let message = self.seal(core, &share);
         core.publish(MeterTopic::Share, message);
         match target {
-            Target::Region(slot) => {
-                self.complain_if_omitted(core, slot, digest);
-                if let Some(window) = self.roster.grid().window_of(slot) {
-                    self.claim_if_complete(core, window, now);
-                }
-            }
-            Target::Bill(window) => {
-                if let Some(claim) = self.claims.get_mut(&window) {
+            Target::Region(slot) => self.complain_if_omitted(core, slot, digest),
+            Target::Bill(portion) => {
+                if let Some(claim) = self.claims.get_mut(&portion) {
                     claim.retry = None;
                 }
             }
         }
     }
 
-    /// Makes receipts durable together with something else.
-    fn persist_receipts(&mut self, core: &mut Core) {
+    /// Makes receipts, and what became of contributions, durable together with
+    /// something else.
+    fn persist_outbox(&mut self, core: &mut Core) {
         self.outbox.unwritten().into_iter().for_each(|change| core.persist(change));
     }
 
@@ -252,7 +323,7 @@ impl<S: Scheme> Membership<S> {
             return core.event(Event::Rejected { sender, reason: reason.to_string(), name });
         };
         let answered = match &reason {
-            Reason::Answered(digest) => Some(*digest),
+            Reason::Answered(digest) | Reason::Endorsed(digest) => Some(*digest),
             _ => None,
         };
         let recent = |last: Timestamp| now.0.saturating_sub(last.0) < REFUSAL_SPAN_MS;
@@ -268,6 +339,7 @@ impl<S: Scheme> Membership<S> {
     /// Says everything again that has no answer yet.
     pub(super) fn resend(&mut self, core: &mut Core, now: Timestamp) {
         self.say_again(core, Timestamp(u64::MAX), now);
+        self.inquire(core, Timestamp(u64::MAX), now);
     }
 
     /// Says again what has no answer yet and is due by `due_by`.
@@ -288,16 +360,35 @@ impl<S: Scheme> Membership<S> {
 
     pub(super) fn handle_timeout(&mut self, core: &mut Core, now: Timestamp) {
         self.say_again(core, now, now);
-        while self.covers_next_closing() && self.claim_due() <= now {
-            self.close_window(core);
+        self.say_proofs(core, now);
+        while self.covers_next_closing() && self.listing_due() <= now {
+            self.close_window(core, now);
         }
+        self.want_for_gaps(core, now);
+        self.inquire(core, now, now);
         self.forget(core, now);
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
         let claims = self.claims.values().filter_map(|claim| Some(claim.retry?.due()));
-        let due = self.covers_next_closing().then(|| self.claim_due());
-        claims.chain(self.outbox.due()).chain(due).min()
+        let due = self.covers_next_closing().then(|| self.listing_due());
+        let inquiry = self.inquiry.map(|retry| retry.due());
+        claims.chain(self.outbox.due()).chain(self.proofs.due()).chain(inquiry).chain(due).min()
+    }
+
+    /// From when on others must have the final listings of the next window.
+    fn listing_due(&self) -> Timestamp {
+        let last = self.roster.grid().last_slot(self.next_closing);
+        self.roster.slot_closes(last) + self.roster.parameters().deadline() / 2
+    }
+
+    fn covers_next_closing(&self) -> bool {
+        self.roster.covers(self.roster.grid().last_slot(self.next_closing))
+    }
+
+    fn deadline(&self, window: Window) -> Timestamp {
+        let last = self.roster.grid().last_slot(window);
+        self.roster.slot_closes(last) + self.roster.parameters().deadline()
     }
 
     /// Drops everything about windows whose deadline has passed.
@@ -310,17 +401,19 @@ impl<S: Scheme> Membership<S> {
         let Some(oldest) = oldest.filter(|oldest| *oldest > self.oldest) else { return };
         self.oldest = oldest;
         let first_slot = grid.first_slot(oldest);
-        self.outbox.forget(first_slot);
         self.guard.forget(oldest, first_slot);
-        self.claims = self.claims.split_off(&oldest);
+        let withheld = self.guard.listings().withheld();
+        let over = self.outbox.forget(first_slot, |slot| withheld.contains(&slot));
+        for change in over {
+            core.persist(change);
+        }
+        self.claims.retain(|portion, _| portion.window >= oldest);
+        self.proofs.forget(first_slot);
         core.marks.forgotten = core.marks.forgotten.max(grid.start(first_slot));
         core.persist(core.marks.written());
-        for (sort, position) in [
-            (Sort::Sent, first_slot.0),
-            (Sort::Answer, first_slot.0),
-            (Sort::Bill, oldest.0),
-            (Sort::Claim, oldest.0),
-        ] {
+        for (sort, position) in
+            [(Sort::Answer, first_slot.0), (Sort::Bill, oldest.0), (Sort::Claim, oldest.0)]
+        {
             core.persist(Change::EraseBefore(sort, self.roster.epoch(), position));
         }
     }

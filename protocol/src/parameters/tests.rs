@@ -128,16 +128,6 @@ fn range_proofs_below_the_floor_are_refused() {
 }
 
 #[test]
-fn range_proofs_that_are_not_there_yet_are_refused() {
-    for range_proofs in [RangeProofs::Audit, RangeProofs::Each] {
-        let given = Parameters { range_proofs, ..parameters(Threshold::All, 0) };
-        let error = given.check(6).unwrap_err().to_string();
-        let expected = "accepted is off: this version has no range proofs yet";
-        assert_eq!(error, format!("range_proofs = {range_proofs}: {expected}"));
-    }
-}
-
-#[test]
 fn a_window_is_no_longer_than_its_listing_allows() {
     let refused = |window_slots, members| {
         let window_slots = NonZeroU32::new(window_slots).unwrap();

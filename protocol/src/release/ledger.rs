@@ -9,7 +9,10 @@ use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 use crate::entry::Entry;
 use crate::envelope::{Envelope, encode};
 use crate::id::{Digest, MeterId};
+use crate::listing::Listed;
+use crate::members::MemberSet;
 use crate::message::{Share, Target};
+use crate::portion::Portion;
 use crate::reading::Register;
 use crate::record::{self, Change, Key, Records, Sort, Unreadable};
 use crate::roster::AcceptedRoster;
@@ -33,7 +36,7 @@ pub(crate) struct AnsweredBills {
 }
 
 struct Answered {
-    members: BTreeSet<MeterId>,
+    members: MemberSet,
     share: Share,
     /// The signed request, if it came since this start.
     request: Option<Vec<u8>>,
@@ -43,8 +46,8 @@ type Claimed<S> = BTreeMap<Register, <S as Scheme>::Aggregate>;
 
 pub(super) struct Ledger<S: Scheme> {
     sets: BTreeMap<Slot, Answered>,
-    bills: BTreeMap<(Window, Digest), Share>,
-    claims: BTreeMap<(Window, MeterId), Claimed<S>>,
+    bills: BTreeMap<(Portion, Digest), Share>,
+    claims: BTreeMap<(Portion, MeterId), Claimed<S>>,
 }
 
 impl<S: Scheme> Ledger<S> {
@@ -54,24 +57,30 @@ impl<S: Scheme> Ledger<S> {
     }
 
     /// Takes up what was kept of the roster's epoch.
-    pub(super) fn restore(
+    pub(super) fn restore<'a>(
         &mut self,
         roster: &AcceptedRoster<S>,
+        final_of: impl Fn(Portion) -> Option<&'a Listed>,
         kept: &Records,
     ) -> Result<(), Unreadable> {
         for (key, bytes) in kept.within(Sort::Answer, roster.epoch()) {
             let AnsweredSet { members, share } = record::read(key, bytes)?;
-            let members = members.into_iter().collect();
+            let members = members.iter().filter_map(|meter| roster.member(meter));
+            let members = members.map(|(of, _)| of).collect();
             self.sets.insert(Slot(key.position), Answered { members, share, request: None });
         }
         for (key, bytes) in kept.within(Sort::Bill, roster.epoch()) {
             let AnsweredBills { claims, share } = record::read(key, bytes)?;
+            let portion = key.portion().ok_or(key)?;
+            // Bills are answered under a final listing, which is forgotten
+            // with them.
+            let Some(listed) = final_of(portion) else { continue };
             for message in claims {
                 let envelope = Envelope::parse(&message).map_err(|_| Unreadable::from(key))?;
-                let claim = Entry::claim(roster, &envelope, &message);
-                self.claimed(roster, Window(key.position), &claim.map_err(|_| key)?);
+                let claim = Entry::claim(roster, listed, &envelope, &message);
+                self.claimed(roster, portion, &claim.map_err(|_| key)?);
             }
-            self.bills.insert((Window(key.position), share.request), share);
+            self.bills.insert((portion, share.request), share);
         }
         Ok(())
     }
@@ -86,7 +95,7 @@ impl<S: Scheme> Ledger<S> {
     ) -> Result<Option<Share>, Reason> {
         let slot = match target {
             Target::Region(slot) => slot,
-            Target::Bill(window) => return Ok(self.bills.get(&(window, digest)).cloned()),
+            Target::Bill(portion) => return Ok(self.bills.get(&(portion, digest)).cloned()),
         };
         let Some(answered) = self.sets.get_mut(&slot) else { return Ok(None) };
         if answered.share.request != digest {
@@ -108,33 +117,33 @@ impl<S: Scheme> Ledger<S> {
         let key = Key::answer(roster.epoch(), target, &share.request);
         let record = match target {
             Target::Region(slot) => {
-                let members: BTreeSet<_> =
-                    entries.iter().map(|entry| entry.meter.clone()).collect();
-                let listed = members.iter().cloned().collect();
+                let listed: BTreeSet<_> = entries.iter().map(|entry| &entry.meter).collect();
+                let listed = listed.into_iter().cloned().collect();
                 let record = encode(&AnsweredSet { members: listed, share: share.clone() });
+                let members = super::members(roster, entries);
                 let request = Some(message.to_vec());
                 self.sets.insert(slot, Answered { members, share, request });
                 record
             }
-            Target::Bill(window) => {
+            Target::Bill(portion) => {
                 for claim in entries {
-                    self.claimed(roster, window, claim);
+                    self.claimed(roster, portion, claim);
                 }
                 let claims = entries.iter().map(|claim| claim.message.clone().into()).collect();
                 let record = encode(&AnsweredBills { claims, share: share.clone() });
-                self.bills.insert((window, share.request), share);
+                self.bills.insert((portion, share.request), share);
                 record
             }
         };
         Change::Write(key, record.into())
     }
 
-    fn claimed(&mut self, roster: &AcceptedRoster<S>, window: Window, claim: &Entry<S>) {
-        self.claims.insert((window, claim.meter.clone()), claim.alone(roster.scheme()));
+    fn claimed(&mut self, roster: &AcceptedRoster<S>, portion: Portion, claim: &Entry<S>) {
+        self.claims.insert((portion, claim.meter.clone()), claim.alone(roster.scheme()));
     }
 
     /// The members of the set that was answered for a slot.
-    pub(super) fn set(&self, slot: Slot) -> Option<&BTreeSet<MeterId>> {
+    pub(super) fn set(&self, slot: Slot) -> Option<&MemberSet> {
         self.sets.get(&slot).map(|answered| &answered.members)
     }
 
@@ -143,20 +152,20 @@ impl<S: Scheme> Ledger<S> {
         self.sets.get(&slot)?.request.as_deref()
     }
 
-    /// The sums that were answered for an owner and window.
-    pub(super) fn claim(&self, window: Window, owner: &MeterId) -> Option<&Claimed<S>> {
-        self.claims.get(&(window, owner.clone()))
+    /// The sums that were answered for an owner and portion.
+    pub(super) fn claim(&self, portion: Portion, owner: &MeterId) -> Option<&Claimed<S>> {
+        self.claims.get(&(portion, owner.clone()))
     }
 
-    /// Whether bills of a window were answered.
-    pub(super) fn has_billed(&self, window: Window) -> bool {
-        let all = (window, Digest::NONE)..=(window, Digest::LAST);
+    /// Whether bills of a portion were answered.
+    pub(super) fn has_billed(&self, portion: Portion) -> bool {
+        let all = (portion, Digest::NONE)..=(portion, Digest::LAST);
         self.bills.range(all).next().is_some()
     }
 
     pub(super) fn forget(&mut self, before: Window, first_slot: Slot) {
         self.sets = self.sets.split_off(&first_slot);
-        self.bills.retain(|(window, _), _| *window >= before);
-        self.claims.retain(|(window, _), _| *window >= before);
+        self.bills.retain(|(portion, _), _| portion.window >= before);
+        self.claims.retain(|(portion, _), _| portion.window >= before);
     }
 }

@@ -5,6 +5,7 @@ use thiserror::Error;
 use crate::entry::EntryError;
 use crate::envelope::Rejection;
 use crate::id::{Digest, MeterId};
+use crate::listing::ListingError;
 use crate::message::Target;
 use crate::slot::Slot;
 
@@ -14,7 +15,7 @@ pub enum Reason {
     /// The request itself.
     #[error("the request: {0}")]
     Rejected(#[from] Rejection),
-    /// A slot or window outside the epoch.
+    /// A slot or portion outside the epoch.
     #[error("the target lies outside the epoch")]
     Outside,
     /// The target has not ended by this holder's clock.
@@ -37,7 +38,7 @@ pub enum Reason {
         /// What is wrong with it.
         error: EntryError,
     },
-    /// An entry of another slot or window.
+    /// An entry of another slot or portion.
     #[error("entry {0} belongs to another target")]
     Target(usize),
     /// A member twice.
@@ -57,15 +58,27 @@ pub enum Reason {
     /// This holder's own contribution is not the one that it made.
     #[error("this holder's own contribution was altered")]
     OwnAltered,
-    /// A slot of the window for which this holder answered no set with every
-    /// member in it.
-    #[error("this holder helped with no sum of all members for slot {0}")]
-    Uncounted(Slot),
-    /// A claim to some slots of the window.
-    #[error("{0} claims a part of the window")]
-    ClaimedSlots(MeterId),
+    /// A listing that nobody may agree with.
+    #[error("the listing: {0}")]
+    Listing(#[from] ListingError),
+    /// This holder has endorsed another listing of the portion.
+    #[error("this holder has endorsed another listing of this portion: {0}")]
+    Endorsed(Digest),
+    /// The listing that it names as the one before is not the latest final one
+    /// that this holder knows of, or a later one was endorsed since.
+    #[error("the listing does not follow the latest final one that this holder knows of")]
+    Previous,
+    /// The listing disagrees with a set that this holder answered.
+    #[error("the listing has another set of slot {0} than this holder has answered")]
+    Set(Slot),
+    /// A set that is not the one of an endorsed or final listing.
+    #[error("slot {0} is listed with another set")]
+    Unlisted(Slot),
+    /// No listing of the portion is final.
+    #[error("this holder knows of no final listing of the portion")]
+    NotFinal,
     /// A second, different claim.
-    #[error("{0} claims another sum for a window that was answered")]
+    #[error("{0} claims another sum for a portion that was answered")]
     SecondClaim(MeterId),
     /// A request without entries.
     #[error("the request is empty")]
@@ -92,8 +105,12 @@ impl Reason {
             Self::Proof(_) => "proof",
             Self::TooFew { .. } => "too-few",
             Self::OwnAltered => "own-altered",
-            Self::Uncounted(_) => "uncounted",
-            Self::ClaimedSlots(_) => "claimed-slots",
+            Self::Listing(_) => "listing",
+            Self::Endorsed(_) => "endorsed",
+            Self::Previous => "previous",
+            Self::Set(_) => "set",
+            Self::Unlisted(_) => "unlisted",
+            Self::NotFinal => "not-final",
             Self::SecondClaim(_) => "second-claim",
             Self::Empty => "empty",
             Self::Identity => "identity-point",

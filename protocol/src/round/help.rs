@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aggregation::{Canonical as _, Context, Participant, Scheme};
 
-use crate::entry::Sum;
 use crate::id::{Digest, MeterId};
 use crate::message::Share;
 use crate::roster::AcceptedRoster;
@@ -46,12 +45,25 @@ impl<S: Scheme> Default for Helpers<S> {
     }
 }
 
+/// Checks a holder's share of what a request asks for; none if it does not
+/// verify.
+pub(crate) fn accept<S: Scheme>(
+    roster: &AcceptedRoster<S>,
+    (digest, asked): (&Digest, &S::Request),
+    (of, holder): (Participant, &MeterId),
+    share: &Share,
+) -> Option<S::Accepted> {
+    let statement = roster.place().share(holder, digest);
+    let response = S::Response::from_bytes(&share.response).ok()?;
+    roster.scheme().accept(of, asked, &response, Context(&statement)).ok()
+}
+
 impl<S: Scheme> Helpers<S> {
-    /// Takes a holder's share for the sums of a request.
+    /// Takes a holder's share of what a request asks for.
     pub(super) fn take(
         &mut self,
         roster: &AcceptedRoster<S>,
-        (digest, sums): (&Digest, &[Sum<S>]),
+        request: (&Digest, &S::Request),
         holder: &MeterId,
         share: &Share,
     ) -> Result<Help, ShareError> {
@@ -59,13 +71,7 @@ impl<S: Scheme> Helpers<S> {
         if self.accepted.contains_key(&of) {
             return Ok(Help::Known);
         }
-        let aggregates: Vec<_> = sums.iter().map(|sum| sum.aggregate.clone()).collect();
-        let asked = roster.scheme().request(&aggregates, of);
-        let statement = roster.place().share(holder, digest);
-        let accepted = S::Response::from_bytes(&share.response).ok().and_then(|response| {
-            roster.scheme().accept(of, &asked, &response, Context(&statement)).ok()
-        });
-        let Some(accepted) = accepted else {
+        let Some(accepted) = accept(roster, request, (of, holder), share) else {
             let is_first = self.culprits.insert(holder.clone());
             return Err(if is_first { ShareError::Bad } else { ShareError::BadAgain });
         };

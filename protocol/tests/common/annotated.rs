@@ -32,6 +32,9 @@ pub(crate) fn annotate(message: &[u8], names: &[&'static str]) -> String {
     text
 }
 
+/// What stands under a register, unless a name is given for it.
+pub(crate) const HIDDEN: &str = "hidden: C1, C2, A, z";
+
 struct Walk<'a> {
     bytes: &'a [u8],
     names: std::slice::Iter<'a, &'static str>,
@@ -122,7 +125,8 @@ impl<'a> Walk<'a> {
             }
             (0, 4) => ("4 (key id)".to_owned(), "kid".to_owned()),
             (0, register) => {
-                (format!("{register} (a register)"), "hidden: C1, C2, A, z".to_owned())
+                let name = self.names.next().copied().unwrap_or(HIDDEN);
+                (format!("{register} (a register)"), name.to_owned())
             }
             (1, number) => (format!("-{} (private)", number + 1), "context".to_owned()),
             _ => {

@@ -37,9 +37,17 @@ pub(crate) struct Founding<S: Scheme> {
 
 impl<S: Scheme> Founding<S> {
     pub(crate) fn of(count: usize) -> Self {
-        let invitation = invitation(count, parameters::<S>());
+        Self::with(count, parameters::<S>(), |at| new_meter(at, START))
+    }
+
+    pub(crate) fn with(
+        count: usize,
+        parameters: Parameters,
+        meter: impl Fn(usize) -> Meter<S>,
+    ) -> Self {
+        let invitation = invitation(count, parameters);
         let mut ceremony = Ceremony::<S>::open(&registrar(), &region_id(), EPOCH, invitation);
-        let mut meters: Vec<_> = (0..count).map(|at| new_meter(at, START)).collect();
+        let mut meters: Vec<_> = (0..count).map(meter).collect();
         for meter in &mut meters {
             meter.handle_message(ceremony.message(), START);
             let [part] = &published(&drain(meter), "/keygen")[..] else { panic!("no key part") };

@@ -7,6 +7,7 @@ pub(crate) mod founding;
 pub(crate) mod region;
 pub(crate) mod relay;
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -111,6 +112,11 @@ pub(crate) fn dealt<S: Scheme>() -> Parameters {
     Parameters { threshold: Threshold::Of(4), ..parameters::<S>() }
 }
 
+/// Members prove the range of what they encrypt in this mode.
+pub(crate) fn proven<S: Scheme>(range_proofs: RangeProofs) -> Parameters {
+    Parameters { range_proofs, ..parameters::<S>() }
+}
+
 pub(crate) fn both_registers<S: Scheme>() -> Parameters {
     Parameters { registers: vec![Register::Import, Register::Export], ..parameters::<S>() }
 }
@@ -180,6 +186,8 @@ pub(crate) fn collector_terms(count: usize, parameters: Parameters) -> collector
         epoch_windows: 4,
         members: invited(count),
         patience: PATIENCE,
+        audit_percent: 100,
+        readmitted: BTreeMap::new(),
     }
 }
 
@@ -192,6 +200,16 @@ pub(crate) fn new_collector<S: Kit>(
     let keys = (collector_identity(), registrar());
     collector::Collector::new(terms, keys, &Records::default(), (S::decoder(), rng(99)), now)
         .unwrap()
+}
+
+/// A collector that starts with these terms and what was kept.
+pub(crate) fn collector_with<S: Kit>(
+    terms: collector::Terms,
+    kept: &Records,
+    now: Timestamp,
+) -> collector::Collector<S> {
+    let keys = (collector_identity(), registrar());
+    collector::Collector::new(terms, keys, kept, (S::decoder(), rng(98)), now).unwrap()
 }
 
 /// What of a machine's outputs is on its disk.

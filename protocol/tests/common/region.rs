@@ -2,24 +2,28 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aggregation::{Canonical as _, Context, DeviceSecret, Participant, Rng, Scheme};
+use aggregation::{Canonical as _, Context, DeviceSecret, Hidden, Participant, Rng, Scheme};
 use protocol::collector::{Collector, TermsError};
 use protocol::entry::{self, Entry};
 use protocol::envelope::{Envelope, Message, seal};
 use protocol::id::{Digest, Sender};
+use protocol::listing::{self, Listed};
+use protocol::members::MemberSet;
 use protocol::message::{
-    Claim, Contribution, Outcome, Receipt, Request, Roster, Share, Status, Target,
+    Claim, Contribution, Endorsement, FinalListing, Listing, Outcome, Receipt, Request, Roster,
+    Share, Status, Target,
 };
 use protocol::meter::{Meter, Quantities};
 use protocol::output::{Event, Output, Publication};
-use protocol::parameters::Parameters;
+use protocol::parameters::{Parameters, RangeProofs};
+use protocol::portion::Portion;
 use protocol::reading::Register;
 use protocol::record::Records;
 use protocol::release::{self, Reason};
 use protocol::roster::AcceptedRoster;
 use protocol::slot::{Slot, Timestamp, Window};
-use protocol::slots::SlotSet;
 use protocol::statement::Place;
+use protocol::tariff::StepId;
 use serde_bytes::ByteBuf;
 
 use super::{
@@ -61,6 +65,9 @@ pub(crate) struct Played<S: Scheme> {
     pub(crate) body: Contribution,
     pub(crate) retained: BTreeMap<Register, S::Retained>,
 }
+
+/// A slot and register, what was retained of it, and its energy in Wh.
+pub(crate) type Hides<'a, S> = (Slot, Register, &'a <S as Scheme>::Retained, u64);
 
 pub(crate) struct Region<S: Scheme> {
     pub(crate) collector: Collector<S>,
@@ -163,8 +170,30 @@ impl<S: Kit> Region<S> {
             registers.insert(register, ByteBuf::from(made.0.to_bytes()));
             retained.insert(register, made.1);
         }
-        let body = Contribution { slot, registers };
+        let range_proof = match self.body().parameters.range_proofs {
+            RangeProofs::Each => {
+                let hides = retained.iter().map(|(register, kept)| (slot, *register, kept, wh));
+                self.range_proof(at, &hides.collect::<Vec<_>>())
+            }
+            RangeProofs::Off | RangeProofs::Audit => None,
+        };
+        let body = Contribution { slot, registers, range_proof };
         Played { message: self.by_meter(at, &body), body, retained }
+    }
+
+    /// A member's range proof about all that it hides; none if it does not.
+    pub(crate) fn range_proof(&mut self, at: usize, hides: &[Hides<'_, S>]) -> Option<ByteBuf> {
+        let place = self.roster.place();
+        let statement = |one: &Hides<'_, S>| place.contribution(&meter_id(at), one.0, one.1);
+        let statements: Vec<_> = hides.iter().map(statement).collect();
+        let hidden = statements.iter().zip(hides).map(|(statement, (.., retained, wh))| Hidden {
+            context: Context(statement),
+            retained: *retained,
+            plaintext: *wh,
+        });
+        let (hidden, max): (Vec<_>, _) = (hidden.collect(), self.body().parameters.max_wh_per_slot);
+        let proof = self.roster.scheme().prove_range(&hidden, max, &mut self.rng)?;
+        Some(ByteBuf::from(proof.to_bytes()))
     }
 
     /// Contributions to a slot of the members at these positions; meter i
@@ -180,20 +209,55 @@ impl<S: Kit> Region<S> {
     /// A claim to the sum of what was retained, which may be no honest one.
     pub(crate) fn claim(
         &mut self,
-        (at, window): (usize, Window),
-        positions: &[u32],
+        at: usize,
+        (portion, listing): (Portion, Digest),
         played: &[&Played<S>],
     ) -> Claim {
-        let slots: SlotSet = positions.iter().copied().collect();
         let mut registers = BTreeMap::new();
         for register in self.body().parameters.registers.clone() {
             let retained: Vec<_> = played.iter().map(|one| &one.retained[&register]).collect();
-            let statement = self.roster.place().claim(&meter_id(at), window, &slots, register);
+            let statement = self.roster.place().claim(&meter_id(at), portion, &listing, register);
             let scheme = self.roster.scheme();
             let sum = scheme.claim(&retained, Context(&statement), &mut self.rng).unwrap();
             registers.insert(register, ByteBuf::from(sum.to_bytes()));
         }
-        Claim { window, slots, registers }
+        Claim { portion, listing, registers }
+    }
+
+    /// A final listing as the collector signs it, endorsed by the members at
+    /// these positions.
+    pub(crate) fn final_listing(
+        &self,
+        listing: &Listing,
+        holders: impl IntoIterator<Item = usize>,
+    ) -> Vec<u8> {
+        let digest = listing::digest(listing);
+        let endorsement = Endorsement { portion: listing.portion, listing: digest };
+        let endorsed = |at| ByteBuf::from(self.by_meter(at, &endorsement));
+        let endorsements = holders.into_iter().map(endorsed).collect();
+        let listing = self.by_collector(listing).into();
+        self.by_collector(&FinalListing { listing, endorsements })
+    }
+
+    /// What a final listing of the collector says.
+    fn listed(&self, request: Target) -> Option<Listed> {
+        let Target::Bill(portion) = request else { return None };
+        let finals: Vec<FinalListing> = self.finals();
+        let listings = finals.iter().map(|body| listing::open_final(&self.roster, body).unwrap().0);
+        let listing = listings.into_iter().find(|listing| listing.portion == portion).unwrap();
+        Some(Listed::read(&self.roster, &listing, BTreeMap::new()).unwrap())
+    }
+
+    /// The digest of the listing of a portion that the collector published last.
+    pub(crate) fn listing_of(&self, portion: Portion) -> Digest {
+        let listings: Vec<Listing> = self.heard("/c/listing");
+        let listing = listings.iter().rfind(|listing| listing.portion == portion).unwrap();
+        listing::digest(listing)
+    }
+
+    /// The final listings that the collector published.
+    pub(crate) fn finals(&self) -> Vec<FinalListing> {
+        self.heard("/c/listing")
     }
 
     /// Hands a meter a message; what it makes of it.
@@ -232,13 +296,14 @@ impl<S: Kit> Region<S> {
         let (roster, of) = (&self.roster, Participant(u16::try_from(at).unwrap()));
         let (target, listed) = match request {
             Request::Region(slot, listed) => (Target::Region(*slot), listed),
-            Request::Bill(window, listed) => (Target::Bill(*window), listed),
+            Request::Bill(portion, listed) => (Target::Bill(*portion), listed),
         };
+        let opened = self.listed(target);
         let read = |message: &ByteBuf| {
             let envelope = Envelope::parse(message).unwrap();
-            match target {
-                Target::Region(_) => Entry::contribution(roster, &envelope, message).unwrap(),
-                Target::Bill(_) => Entry::claim(roster, &envelope, message).unwrap(),
+            match &opened {
+                None => Entry::contribution(roster, &envelope, message).unwrap(),
+                Some(opened) => Entry::claim(roster, opened, &envelope, message).unwrap(),
             }
         };
         let entries: Vec<_> = listed.iter().map(read).collect();
@@ -246,7 +311,7 @@ impl<S: Kit> Region<S> {
         let sums: Vec<_> = sums.into_iter().map(|sum| sum.aggregate).collect();
         let digest = release::digest(request);
         let statement = roster.place().share(&meter_id(at), &digest);
-        let asked = roster.scheme().request(&sums, of);
+        let asked = roster.scheme().request(&sums);
         let (secret, rng) = (self.secret(at), &mut self.rng);
         let response = roster.scheme().respond(&secret, of, &asked, Context(&statement), rng);
         Share { request: digest, response: ByteBuf::from(response.unwrap().to_bytes()) }
@@ -269,6 +334,26 @@ impl<S: Kit> Region<S> {
     pub(crate) fn roll_back(&mut self, at: usize, disk: Records) -> Vec<Output> {
         self.disks[at] = disk;
         self.restart(at)
+    }
+
+    /// Opens the next epoch, of these members, at the end of a window; the
+    /// roster of the one before.
+    pub(crate) fn next_epoch(&mut self, members: &[usize]) -> AcceptedRoster<S> {
+        let parameters = self.body().parameters.clone();
+        let mut terms = super::collector_terms(MEMBERS, parameters);
+        let all = super::invited(6);
+        terms.members = members.iter().map(|at| all[*at].clone()).collect();
+        self.collector.next_epoch(terms, self.now).unwrap();
+        self.deliver();
+        self.turn()
+    }
+
+    /// Turns to the latest roster; the one before.
+    pub(crate) fn turn(&mut self) -> AcceptedRoster<S> {
+        self.signed_roster = published(&self.outputs, "/c/roster").pop().unwrap();
+        let registrar = registrar().key();
+        let next = AcceptedRoster::open(&self.signed_roster, &region_id(), &registrar).unwrap();
+        std::mem::replace(&mut self.roster, next)
     }
 
     /// A collector that starts now, with what was kept.
@@ -356,6 +441,7 @@ impl<S: Kit> Region<S> {
     pub(crate) fn heard<M: Message>(&self, topic: &str) -> Vec<M> {
         let all = published(&self.outputs, topic);
         let all = all.iter().map(|message| Envelope::parse(message).unwrap());
+        let all = all.filter(|envelope| envelope.header().kind == M::KIND);
         let here = all.filter(|envelope| envelope.header().epoch == self.roster.epoch());
         here.map(|envelope| self.roster.open_from_collector(&envelope).unwrap()).collect()
     }
@@ -396,8 +482,18 @@ pub(crate) fn region_request(slot: Slot, messages: &[Vec<u8>]) -> Request {
     Request::Region(slot, messages.iter().cloned().map(ByteBuf::from).collect())
 }
 
-pub(crate) fn bill_request(window: Window, messages: &[Vec<u8>]) -> Request {
-    Request::Bill(window, messages.iter().cloned().map(ByteBuf::from).collect())
+pub(crate) fn bill_request(portion: Portion, messages: &[Vec<u8>]) -> Request {
+    Request::Bill(portion, messages.iter().cloned().map(ByteBuf::from).collect())
+}
+
+/// The portion of a window where there is one tariff step.
+pub(crate) fn portion(window: u64) -> Portion {
+    Portion { window: Window(window), step: StepId(0) }
+}
+
+/// The members at these positions.
+pub(crate) fn set(members: impl IntoIterator<Item = usize>) -> MemberSet {
+    members.into_iter().map(|at| Participant(u16::try_from(at).unwrap())).collect()
 }
 
 pub(crate) fn messages<S: Scheme>(played: &[Played<S>]) -> Vec<Vec<u8>> {

@@ -7,7 +7,7 @@ use aggregation::Scheme;
 use protocol::roster::AcceptedRoster;
 use protocol::slot::Timestamp;
 
-use crate::judge::Judge;
+use crate::judge::{Judge, Violation};
 use crate::node::Cause;
 use crate::plan::{NextEpochError, Party, StartError};
 use crate::report::Report;
@@ -44,6 +44,7 @@ impl<S: Scheme> World<S> {
         while let Some(end) = self.end().filter(|end| *end > self.now) {
             self.run_until(end)?;
         }
+        self.weigh()?;
         let watched = self.watched().map(AcceptedRoster::end_slot);
         let Judge { mut results, abandoned, rosters, .. } = self.judge;
         results.retain(|key, _| watched.is_none_or(|end| key.first_slot < end));
@@ -59,6 +60,28 @@ impl<S: Scheme> World<S> {
             trace: Some(self.trace),
             ..self.report
         })
+    }
+
+    /// Checks that no meter's energy was lost or counted twice: all that it
+    /// measured is counted, waits, or was given up.
+    ///
+    /// # Errors
+    /// [`Violation::Energy`], in a [`Failure`].
+    pub fn weigh(&self) -> Result<(), Failure> {
+        for (party, node) in &self.nodes {
+            let (Party::Meter(number), Some(meter)) = (party, node.meter()) else { continue };
+            let Some(id) = self.id(*number) else { continue };
+            for register in &self.plan.parameters.registers {
+                let is_counted = |slot| self.judge.is_counted(id, slot);
+                let (measured, found) = node.account.balance(meter, *register, is_counted);
+                if measured != found {
+                    let (meter, register) = (id.clone(), *register);
+                    let violation = Violation::Energy { meter, register, measured, found };
+                    return Err(self.failure(violation));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The last epoch that is watched, of those that have opened.

@@ -98,6 +98,8 @@ impl<S: Scheme> World<S> {
             threshold: self.plan.threshold(),
             max_corrupted: Some(self.plan.parameters.max_corrupted),
             patience: self.plan.patience,
+            audit_percent: self.plan.audit_percent,
+            readmitted: BTreeMap::new(),
             epoch_windows: self.plan.epoch_windows,
             members,
         })

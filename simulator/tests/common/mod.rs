@@ -8,8 +8,10 @@ use aggregation::Plain;
 use protocol::id::MeterId;
 use protocol::message::Target;
 use protocol::output::Event;
+use protocol::portion::Portion;
 use protocol::reading::Register;
 use protocol::slot::{Grid, Slot, Timestamp, Window};
+use protocol::tariff::StepId;
 use simulator::{Faults, Party, Plan, Report, Truth, World};
 
 /// Powers below 2^15 are readings wherever `max_wh_per_slot` is 65535.
@@ -44,6 +46,11 @@ pub(crate) fn within(grid: &Grid, position: u64, seconds: u64) -> Timestamp {
     grid.start(nth(grid, position)) + Duration::from_secs(seconds)
 }
 
+/// The portion of a window where there is one tariff step.
+pub(crate) fn portion(window: u64) -> Portion {
+    Portion { window: Window(window), step: StepId(0) }
+}
+
 pub(crate) fn meter(number: u16) -> MeterId {
     format!("m-{number:05}").parse().unwrap()
 }
@@ -75,7 +82,7 @@ pub(crate) fn summed(report: &Report, grid: &Grid) -> Vec<u64> {
 /// Rounds of a plan that ended without a word: not opened, and not abandoned.
 pub(crate) fn unspoken(report: &Report, grid: &Grid) -> Vec<Target> {
     let regions = (0..40).map(|at| Target::Region(nth(grid, at)));
-    let bills = (0..4).map(|window| Target::Bill(Window(window)));
+    let bills = (0..4).map(|window| Target::Bill(portion(window)));
     let is_spoken = |target: &Target| {
         report.abandoned.contains_key(target) || opened(report).any(|found| found == *target)
     };
@@ -89,7 +96,7 @@ pub(crate) fn unheard(report: &Report, grid: &Grid) -> Vec<Target> {
     let is_of_first = |target: &Target| !matches!(target, Target::Region(slot) if *slot >= end);
     let is_heard = |target: &Target| match target {
         Target::Region(slot) => report.region(Register::Import, *slot).is_some(),
-        Target::Bill(window) => (0..12).any(|m| billed(report, grid, m).contains(&window.0)),
+        Target::Bill(of) => (0..12).any(|m| billed(report, grid, m).contains(&of.window.0)),
     };
     opened(report).filter(|target| is_of_first(target) && !is_heard(target)).collect()
 }

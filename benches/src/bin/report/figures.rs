@@ -93,18 +93,24 @@ impl Parts {
             .with(count, "multiples of two points", "double-base")
     }
 
-    /// A holder's shares of so many sums.
+    /// What is asked of all holders about so many sums.
+    fn ask(self, sums: usize) -> Self {
+        self.with(sums, "encoding of a point", "compress")
+    }
+
+    /// A holder's shares of so many sums that it is asked about.
     fn respond(self, sums: usize) -> Self {
         self.with(sums + 1, "multiple of a point", "variable-base")
             .with(1, "multiple of G", "fixed-base")
-            .with(2 * sums + 2, "encoding of a point", "compress")
+            .with(sums + 2, "encoding of a point", "compress")
             .with(1, weighted(sums), &format!("combination-{sums}"))
     }
 
-    /// The collector's checks of so many holders' shares of so many sums.
+    /// The checks of so many holders' shares of so many sums that they are
+    /// asked about.
     fn accept(self, holders: usize, sums: usize) -> Self {
         self.with(holders * sums, "decoding of a point", "decompress")
-            .with(holders * (sums + 2), "encoding of a point", "compress")
+            .with(2 * holders, "encoding of a point", "compress")
             .with(2 * holders, weighted(sums), &format!("combination-{sums}"))
             .with(2 * holders, "multiples of two points", "double-base")
     }

@@ -184,7 +184,7 @@ members{members}"
             ("both-registers", "registers = [\"import\"]", "registers = [\"export\", \"import\"]"),
             ("register-twice", "registers = [\"import\"]", "registers = [\"import\", \"import\"]"),
             ("register-gas", "registers = [\"import\"]", "registers = [\"gas\"]"),
-            ("range-proofs", "range_proofs = \"off\"", "range_proofs = \"audit\""),
+            ("range-proofs", "range_proofs = \"audit\"", "range_proofs = \"all\""),
             ("largest-reading", "max_wh_per_slot = 65535", "max_wh_per_slot = 4294967295"),
             ("reading-between", "max_wh_per_slot = 65535", "max_wh_per_slot = 70000"),
             ("longest-deadline", "grace_s = 120", "grace_s = 86400\ndeadline_s = 31622400"),

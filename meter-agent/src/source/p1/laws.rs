@@ -35,7 +35,7 @@ pub(super) fn telegram(meter: &str, wh: u64, stamp: &str) -> Telegram {
     with_lines(meter, stamp, &format!("1-0:1.8.0({wh}*Wh)"))
 }
 
-fn with_lines(meter: &str, stamp: &str, lines: &str) -> Telegram {
+pub(super) fn with_lines(meter: &str, stamp: &str, lines: &str) -> Telegram {
     let text = format!("/ABC5\n0-0:96.1.1({meter})\n0-0:1.0.0({stamp})\n{lines}\n!");
     Telegram::parse(text.as_bytes()).ok().unwrap()
 }
@@ -236,6 +236,14 @@ fn a_register_that_is_missing_at_a_boundary_is_not_zero() {
     let (ready, missing) = (Answer::Ready(both), LeftOut::Register(Register::Export));
     let missing = Answer::LeftOut(missing);
     assert_eq!(answers, [ready.clone(), missing.clone(), missing, ready]);
+}
+
+#[test]
+fn stands_are_known_at_boundaries_where_no_register_is_missing() {
+    let mut series = series(900);
+    run(&mut series, "A", 5_000, 300..=1_000);
+    let known = [0, 899, 900, 1_800].map(|s| series.stands(after(s * 1_000)).is_some());
+    assert_eq!(known, [false, false, true, false]);
 }
 
 #[test]

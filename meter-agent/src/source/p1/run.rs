@@ -127,9 +127,14 @@ impl Run {
         self.stamp = telegram.stamp;
     }
 
+    /// Whose registers these are.
+    pub(super) fn meter(&self) -> &Serial {
+        &self.meter
+    }
+
     /// What the registers showed when the last telegram came.
-    pub(super) fn stands(&self) -> BTreeMap<Register, Option<u64>> {
-        self.tracks.iter().map(|(register, track)| (*register, Some(track.stand.wh))).collect()
+    pub(super) fn stands(&self) -> BTreeMap<Register, Option<Stand>> {
+        self.tracks.iter().map(|(register, track)| (*register, Some(track.stand))).collect()
     }
 
     /// What the registers showed at `boundary`, between the last telegram and
@@ -139,12 +144,13 @@ impl Run {
         boundary: Timestamp,
         next: &Telegram,
         next_at: Timestamp,
-    ) -> BTreeMap<Register, Option<u64>> {
+    ) -> BTreeMap<Register, Option<Stand>> {
         let registers = self.tracks.keys().chain(next.stands.keys());
         let stand = |register| {
             let last = self.tracks.get(register).filter(|track| track.at == self.at)?;
             let next = next.stands.get(register)?;
-            interpolate((last.at, last.stand.wh), (next_at, next.wh), boundary)
+            let wh = interpolate((last.at, last.stand.wh), (next_at, next.wh), boundary)?;
+            Some(Stand { wh, basis: last.stand.basis })
         };
         registers.map(|register| (*register, stand(register))).collect()
     }
@@ -170,6 +176,22 @@ impl Track {
         }
         Ok(Self { at, stand, slack: left.min(rating.energy(NEAR)) })
     }
+}
+
+/// What a register counted between two instants that may lie far apart. Stands
+/// that were computed do not show how much it counts at once: a kWh at most.
+pub(super) fn rise(
+    register: Register,
+    (from_at, from): (Timestamp, u64),
+    (to_at, to): (Timestamp, u64),
+    rating: Rating,
+) -> Result<u64, Misfit> {
+    let risen = to.checked_sub(from).ok_or(Misfit::Back(register))?;
+    let most = rating.energy(to_at.since(from_at) + NEAR) + 1_000 * PER_WH;
+    if i128::from(risen) * PER_WH > most {
+        return Err(Misfit::Jump(register));
+    }
+    Ok(risen)
 }
 
 /// The least that a register can count, as far as two of its stands show:

@@ -15,14 +15,16 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
+use protocol::meter::Stands;
 use protocol::reading::Register;
 use protocol::slot::{Grid, Slot, Timestamp};
 use thiserror::Error;
 
 use super::super::Quantities;
+use super::mark::{Mark, Since};
 use super::run::{Misfit, NEAR, Rating, Run};
 use super::stamp::Stamp;
-use super::telegram::Telegram;
+use super::telegram::{Serial, Stand, Telegram};
 
 /// Boundaries that are remembered until their slots are asked for: ten days of
 /// slots of 15 minutes.
@@ -95,12 +97,6 @@ pub enum Event {
     Silent,
     /// Telegrams again, after so long.
     Heard(Duration),
-}
-
-/// The stands at a slot's boundary, none for a register that was missing.
-struct Mark {
-    run: u64,
-    stands: BTreeMap<Register, Option<u64>>,
 }
 
 /// One meter's telegrams as energy in slots.
@@ -207,6 +203,19 @@ impl Series {
         }
     }
 
+    /// What the registers showed at a boundary, if all of them were seen there.
+    #[must_use]
+    pub fn stands(&self, boundary: Timestamp) -> Option<Stands> {
+        self.marks.get(&boundary)?.kept()
+    }
+
+    /// What the registers counted up to a boundary since they showed what was
+    /// kept at an instant before it; none where [`Self::stands`] has none.
+    #[must_use]
+    pub fn since(&self, (at, kept): (Timestamp, &Stands), boundary: Timestamp) -> Option<Since> {
+        Some(Since::of(at, kept, (boundary, self.stands(boundary)?), self.rating))
+    }
+
     /// Puts a telegram that comes a little before the last one, as clocks are
     /// corrected, beside it. Where the clock was set back further, nothing that
     /// was placed by it is left.
@@ -228,7 +237,7 @@ impl Series {
         self.runs += 1;
         self.first = self.first.or(Some(run.at()));
         if run.at().0.is_multiple_of(self.terms.slot_ms) {
-            self.mark(run.at(), run.stands());
+            self.mark(run.at(), run.meter().clone(), run.stands());
         }
         self.run = Some(run);
     }
@@ -239,8 +248,9 @@ impl Series {
         let stands = |at| (at, run.stands_between(at, telegram, now));
         let marks: Vec<_> = boundaries.map(stands).collect();
         run.advance(telegram, now, self.rating);
+        let meter = run.meter().clone();
         for (boundary, stands) in marks {
-            self.mark(boundary, stands);
+            self.mark(boundary, meter.clone(), stands);
         }
     }
 
@@ -275,8 +285,13 @@ impl Series {
         }
     }
 
-    fn mark(&mut self, boundary: Timestamp, stands: BTreeMap<Register, Option<u64>>) {
-        self.marks.insert(boundary, Mark { run: self.runs, stands });
+    fn mark(
+        &mut self,
+        boundary: Timestamp,
+        meter: Serial,
+        stands: BTreeMap<Register, Option<Stand>>,
+    ) {
+        self.marks.insert(boundary, Mark { run: self.runs, meter, stands });
         if self.marks.len() > MAX_MARKS {
             self.marks.pop_first();
         }
@@ -293,26 +308,6 @@ impl Series {
         let last = self.run.as_ref().map(Run::at);
         let in_reach = |last| last < boundary && boundary.since(last) <= NEAR;
         now <= boundary + NEAR && last.is_some_and(in_reach)
-    }
-}
-
-impl Mark {
-    /// The energy from here to `last`. A register that one of the two misses
-    /// leaves the slot out: without it the others would say that it is zero.
-    fn difference(&self, last: &Self) -> Answer {
-        if self.run != last.run {
-            return Answer::LeftOut(LeftOut::NewSeries);
-        }
-        let stand = |mark: &Self, register| mark.stands.get(register).copied().flatten();
-        let mut energy = Quantities::new();
-        for register in self.stands.keys().chain(last.stands.keys()) {
-            let (from, to) = (stand(self, register), stand(last, register));
-            match from.zip(to).and_then(|(from, to)| to.checked_sub(from)) {
-                Some(wh) => energy.insert(*register, wh),
-                None => return Answer::LeftOut(LeftOut::Register(*register)),
-            };
-        }
-        Answer::Ready(energy)
     }
 }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use protocol::id::Digest;
 use protocol::reading::Register;
 use thiserror::Error;
 
@@ -92,6 +93,19 @@ impl Telegram {
         }
         let meter = Serial(values.serial().unwrap_or(identification).into());
         Ok(Self { meter, stamp: values.stamp(), stands })
+    }
+}
+
+impl Serial {
+    /// What tells the stands of one of this meter's registers, read from the
+    /// same codes, from all others.
+    #[must_use]
+    pub fn series(&self, register: Register, basis: Basis) -> Digest {
+        let basis = match basis {
+            Basis::Total => 0,
+            Basis::Tariffs(bits) => bits,
+        };
+        Digest::of("series", &[&[u8::from(register), basis], &*self.0].concat())
     }
 }
 
@@ -285,6 +299,10 @@ mod tests {
         let best = serial("0-0:42.0.0(C)\n0-0:96.1.0(B)\n0-0:96.1.1(A)");
         assert!(best == serial("0-0:96.1.1(A)") && best != serial("0-0:96.1.1(B)"));
         assert!(serial("0-0:96.1.1()") == serial("") && serial("") != best);
+        assert_ne!(
+            best.series(Register::Import, Basis::Total),
+            serial("").series(Register::Import, Basis::Total)
+        );
         assert_eq!(format!("{best:?}"), "Serial(..)");
     }
 }

@@ -29,7 +29,10 @@ fn checked(subject: Subject, sum_wh: u64) -> Checked {
         sum_wh,
         contributors: meters(&["m-01", "m-03"]),
         uncounted: meters(&["m-02"]),
+        step: None,
         uncounted_slots: Vec::new(),
+        withheld_slots: Vec::new(),
+        joined_slots: Vec::new(),
         helpers: Vec::new(),
         unanswered: Vec::new(),
         culprits: Vec::new(),
@@ -72,7 +75,7 @@ fn window(names: &[&str]) -> Settled {
     };
     let results = names.iter().map(bill).collect();
     let (span, missing) = (Span::Window(Slot(1000), Slot(1009)), BTreeSet::new());
-    Settled { span, results, missing, is_closed: false, reason: None }
+    Settled { span, results, missing, without_bill: BTreeSet::new(), reason: None }
 }
 
 #[test]
@@ -86,11 +89,12 @@ fn a_window_names_its_meters_and_those_without_a_sum() {
 }
 
 #[test]
-fn a_window_that_stays_closed_says_why() {
-    let closed = |is_closed| Settled { is_closed, ..window(&[]) };
-    let said = |is_closed| human(false).settled(&closed(is_closed), &grid()).unwrap();
-    assert!(said(true).contains("closed: not every member"));
-    assert!(!said(false).contains("closed"));
+fn a_window_names_those_that_are_counted_in_too_few_slots() {
+    let without_bill = BTreeSet::from(["m-03".parse().unwrap()]);
+    let said = human(false).settled(&Settled { without_bill, ..window(&[]) }, &grid()).unwrap();
+    assert!(said.contains("without a sum: m-03, counted in too few slots"), "{said}");
+    let said = human(false).settled(&window(&[]), &grid()).unwrap();
+    assert!(!said.contains("without a sum"), "{said}");
 }
 
 #[test]
@@ -110,8 +114,29 @@ fn a_summary_compares_register_and_opened_sums() {
     let meter = "m-03".parse().unwrap();
     let billed = Billed { meter, windows: 2, register_wh: 7, opened_wh: 7 };
     let (counts, took) = (crate::tally::Counts::default(), Duration::from_mins(1));
-    let summary = Summary { counts, took, latencies: None, billed: Some(billed) };
+    let summary =
+        Summary { counts, took, latencies: None, billed: Some(billed), balance: None, audit: None };
     let said = human(false).summary(&summary);
     let line = "register difference over 2 windows: 7 Wh, opened: 7 Wh";
     assert!(said.contains(line), "{said}");
+}
+
+#[test]
+fn a_summary_says_where_the_energy_is() {
+    let balance = Balance {
+        measured_wh: 100,
+        counted_wh: 90,
+        pooled_wh: 7,
+        unsettled_wh: 2,
+        lost_wh: 1,
+        unopened: 0,
+    };
+    let said = |balance| {
+        let (counts, took) = (crate::tally::Counts::default(), Duration::from_mins(1));
+        let (latencies, billed, balance, audit) = (None, None, Some(balance), None);
+        human(false).summary(&Summary { counts, took, latencies, billed, balance, audit })
+    };
+    assert!(said(balance).contains("no Wh is lost or counted twice"));
+    assert!(said(Balance { counted_wh: 91, ..balance }).contains("NOT all there"));
+    assert!(said(Balance { unopened: 1, ..balance }).contains("not weighed"));
 }

@@ -1,19 +1,23 @@
-//! Claims, and whether the bills of a window may be asked for at all.
+//! Claims, and when the bills of a portion are asked for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use aggregation::Scheme;
 
 use crate::entry::{Entry, EntryError};
 use crate::envelope::Envelope;
-use crate::message::Target;
+use crate::id::MeterId;
+use crate::listing::Listed;
+use crate::message::{Claim, Target};
 use crate::output::Event;
+use crate::portion::Portion;
 use crate::reading::Register;
 use crate::record::{Change, Key};
 use crate::round::{Admission, Round};
-use crate::slot::{Slot, Timestamp, Window};
+use crate::slot::Timestamp;
 
 use super::super::Core;
+use super::listings::Stage;
 use super::{Book, persist};
 
 impl<S: Scheme> Book<S> {
@@ -24,17 +28,17 @@ impl<S: Scheme> Book<S> {
         message: &[u8],
         now: Timestamp,
     ) -> Result<(), EntryError> {
-        let claim = Entry::claim(&self.roster, envelope, message)?;
-        let Target::Bill(window) = claim.target else { return Err(EntryError::Outside) };
-        let meter = claim.meter.clone();
-        let refused = match self.check_claim(core, window, &claim) {
+        let (meter, Claim { portion, .. }) = self.roster.open_from_member(envelope)?;
+        let listed = self.listings.final_of(portion).ok_or(EntryError::Listing)?;
+        let claim = Entry::claim(&self.roster, listed, envelope, message)?;
+        let refused = match self.check_claim(core, portion, &claim) {
             Err(reason) => Some(reason),
-            Ok(()) => self.take_claim(core, window, claim, now)?,
+            Ok(()) => self.take_claim(core, portion, claim, now)?,
         };
         if let Some(reason) = refused {
-            core.event(Event::ClaimRefused { meter, window, reason });
+            core.event(Event::ClaimRefused { meter, portion, reason });
         }
-        self.close_windows(core, now);
+        self.close_portions(core, now);
         Ok(())
     }
 
@@ -42,15 +46,18 @@ impl<S: Scheme> Book<S> {
     fn take_claim(
         &mut self,
         core: &mut Core<S>,
-        window: Window,
+        portion: Portion,
         claim: Entry<S>,
         now: Timestamp,
     ) -> Result<Option<&'static str>, EntryError> {
         self.check(core, &claim, now)?;
+        if self.deadline(claim.target) <= now {
+            return Ok(Some("too late"));
+        }
         let (meter, message) = (claim.meter.clone(), claim.message.clone());
         match self.admit(claim) {
             Some(Admission::Counted) => {
-                let key = Key::claimed(self.roster.epoch(), window, &meter);
+                let key = Key::claimed(self.roster.epoch(), portion, &meter);
                 persist(core, Change::Write(key, message.into()));
             }
             // The same sums with another proof are the same claim.
@@ -60,85 +67,99 @@ impl<S: Scheme> Book<S> {
         Ok(None)
     }
 
-    /// A claim must cover its whole window and be the sum of what was counted:
-    /// a bill agrees with the region sums. One that differs from the claim
-    /// that was taken is evidence.
+    /// A claim must be the sum of what was counted in the slots that the final
+    /// listing opens: a bill agrees with the region sums. One that differs from
+    /// the claim that was taken is evidence.
     fn check_claim(
         &mut self,
         core: &mut Core<S>,
-        window: Window,
+        portion: Portion,
         claim: &Entry<S>,
     ) -> Result<(), &'static str> {
-        if claim.slots.count() != self.roster.parameters().window_slots.get() {
-            return Err("it does not cover every slot of its window");
-        }
         if self.contradicts(claim) {
             if self.accuse(core, claim) {
                 let meter = claim.meter.clone();
-                core.event(Event::SecondClaim { meter, window });
+                core.event(Event::SecondClaim { meter, portion });
             }
             return Err("a second claim");
         }
-        let round = self.rounds.get(&Target::Bill(window));
+        let round = self.rounds.get(&claim.target);
         if round.is_some_and(Round::is_abandoned) {
-            return Err("the bills of its window stay closed");
+            return Err("the bills of its portion stay closed");
         }
-        let mut sums: BTreeMap<Register, S::Aggregate> = BTreeMap::new();
-        for slot in self.slots_of(window) {
-            let round = self.rounds.get(&Target::Region(slot));
-            let counted = round.and_then(|round| round.counted(&claim.meter));
-            let counted = counted.ok_or("its slots are not those that were counted")?;
-            for (register, hidden) in &counted.hidden {
-                self.roster.scheme().fold(sums.entry(*register).or_default(), hidden);
-            }
-        }
-        if sums == claim.alone(self.roster.scheme()) {
+        if self.counted_sums(portion, claim).ok_or("its slots are not at hand")?
+            == claim.alone(self.roster.scheme())
+        {
             Ok(())
         } else {
             Err("not the sum of what was counted")
         }
     }
 
-    /// Why the bills of a window stay closed whose last slot is closed. Who was
-    /// counted in it does not change any more: it is looked up once, and not
-    /// with each claim.
-    pub(super) fn reason_to_stay_closed(&mut self, window: Window) -> Option<String> {
-        if self.whole == Some(window) {
-            return None;
-        }
-        let reason = self.left_out(window);
-        if reason.is_none() {
-            self.whole = Some(window);
-        }
-        reason
-    }
-
-    /// Why the bills of a window stay closed once its slots are: without
-    /// listings, a sum that leaves somebody out may be subtracted from one
-    /// that does not.
-    fn left_out(&self, window: Window) -> Option<String> {
-        let (mut members, mut slots, mut example) = (BTreeSet::new(), BTreeSet::new(), None);
-        for slot in self.slots_of(window) {
-            let round = self.rounds.get(&Target::Region(slot));
-            let is_left_out = |meter| round.and_then(|round| round.counted(meter)).is_none();
-            let absent = self.roster.participants().map(|(_, meter)| meter);
-            for meter in absent.filter(|meter| is_left_out(meter)) {
-                members.insert(meter);
-                slots.insert(slot);
-                example.get_or_insert((meter, slot));
+    /// The sums of what was counted of a claim's owner, by register.
+    fn counted_sums(
+        &self,
+        portion: Portion,
+        claim: &Entry<S>,
+    ) -> Option<BTreeMap<Register, S::Aggregate>> {
+        let (owner, _) = self.roster.member(&claim.meter)?;
+        let mut sums: BTreeMap<Register, S::Aggregate> = BTreeMap::new();
+        for slot in self.listings.final_of(portion)?.billed(owner) {
+            let counted = self.rounds.get(&Target::Region(slot))?.counted(&claim.meter)?;
+            for (register, hidden) in &counted.hidden {
+                self.roster.scheme().fold(sums.entry(*register).or_default(), hidden);
             }
         }
-        let (meter, slot) = example?;
-        let (count, of) = (members.len(), self.roster.parameters().window_slots);
-        let members = if count == 1 { "member was" } else { "members were" };
-        Some(format!(
-            "{count} {members} not counted in {} of {of} slots, for example {meter} in slot {slot}",
-            slots.len()
-        ))
+        Some(sums)
     }
 
-    fn slots_of(&self, window: Window) -> impl Iterator<Item = Slot> + use<S> {
-        let grid = self.roster.grid();
-        (grid.first_slot(window).0..=grid.last_slot(window).0).map(Slot)
+    /// Asks for the bills of each portion with a final listing once everybody
+    /// has claimed who can, or when waiting for claims is over.
+    pub(super) fn close_portions(&mut self, core: &mut Core<S>, now: Timestamp) {
+        for portion in self.unasked() {
+            let target = Target::Bill(portion);
+            let over = self.claims_close(portion.window) <= now;
+            if !over && !self.has_claimed_all(portion) {
+                continue;
+            }
+            if self.deadline(target) <= now {
+                self.abandon(core, target, super::schedule::NOT_ASKED.to_owned());
+            } else if self.rounds.contains_key(&target) {
+                self.request(core, target, now);
+            } else if self.claimants(portion).next().is_none() {
+                let least = self.roster.parameters().min_slots;
+                let reason = format!("no member has {least} slots that may be billed");
+                self.abandon(core, target, reason);
+            } else {
+                self.abandon(core, target, "no member claimed its portion".to_owned());
+            }
+        }
+    }
+
+    /// Portions with a final listing whose bills were not asked for.
+    pub(super) fn unasked(&self) -> Vec<Portion> {
+        let stages = self.listings.stages.iter();
+        let finals = stages.filter(|(_, stage)| matches!(stage, Stage::Final { .. }));
+        let unasked = |portion: &Portion| match self.rounds.get(&Target::Bill(*portion)) {
+            Some(round) => round.is_collecting(),
+            None => portion.window >= self.oldest_window,
+        };
+        finals.map(|(portion, _)| *portion).filter(unasked).collect()
+    }
+
+    /// Members that can claim a portion.
+    fn claimants(&self, portion: Portion) -> impl Iterator<Item = &MeterId> {
+        let least = usize::from(self.roster.parameters().min_slots);
+        let listed = self.listings.final_of(portion);
+        let can = move |listed: &Listed, of| listed.billed(of).len() >= least;
+        self.roster
+            .participants()
+            .filter(move |(of, _)| listed.is_some_and(|listed| can(listed, *of)))
+            .map(|(_, meter)| meter)
+    }
+
+    fn has_claimed_all(&self, portion: Portion) -> bool {
+        let round = self.rounds.get(&Target::Bill(portion));
+        self.claimants(portion).all(|meter| round.is_some_and(|round| round.has(meter)))
     }
 }

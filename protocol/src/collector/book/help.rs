@@ -54,7 +54,8 @@ impl<S: Scheme> Book<S> {
         envelope: &Envelope,
     ) -> Result<(), EntryError> {
         let (holder, refusal): (MeterId, Refusal) = self.roster.open_from_member(envelope)?;
-        if self.rounds.values().any(|round| round.asked(&refusal.request)) {
+        let asked = self.rounds.values().any(|round| round.asked(&refusal.request));
+        if asked || self.is_published(&refusal.request) {
             let reason = refusal.reason.chars().filter(char::is_ascii_graphic).take(32).collect();
             core.event(Event::HolderRefused { holder, reason });
         }
@@ -72,13 +73,20 @@ impl<S: Scheme> Book<S> {
         match round.combine(&self.roster, &core.decoder, forecast, now) {
             None => {}
             Some(Ok(())) => {
+                let told = self.told(core, target, now);
                 self.keep_end(core, target);
+                self.keep_results(core, target, &told);
                 core.event(Event::Combined { target, counted });
-                self.publish_outcomes(core, target, now);
+                self.publish_outcomes(core, told);
                 self.publish_status(core, target);
             }
-            Some(Err(error)) => self.abandon(core, target, error.to_string()),
+            Some(Err(error)) => {
+                self.abandon(core, target, error.to_string());
+                self.challenge_behind(core, target, &error, now);
+            }
         }
+        // The last round of a portion may have ended.
+        self.publish_listings(core, now);
     }
 
     /// Why a round is given up that had too little help.

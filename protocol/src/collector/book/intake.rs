@@ -47,9 +47,9 @@ impl<S: Scheme> Book<S> {
         let (places, unknown): (Vec<usize>, Vec<_>) =
             entries.filter(|(_, entry)| !self.knows(entry)).unzip();
         let bad = entry::check_batch(&self.roster, &unknown, &mut core.rng).err();
-        for place in bad.into_iter().flatten().filter_map(|at| places.get(at)) {
-            if let Some(entry) = read.get_mut(*place) {
-                *entry = Err(EntryError::Proof);
+        for (at, error) in bad.into_iter().flatten() {
+            if let Some(entry) = places.get(at).and_then(|place| read.get_mut(*place)) {
+                *entry = Err(error);
             }
         }
         read
@@ -59,7 +59,7 @@ impl<S: Scheme> Book<S> {
     pub(super) fn is_early(&self, target: Target, now: Timestamp) -> bool {
         let end = match target {
             Target::Region(slot) => self.roster.grid().end(slot),
-            Target::Bill(window) => self.roster.grid().window_end(window),
+            Target::Bill(portion) => self.roster.grid().window_end(portion.window),
         };
         end > now + CLOCK_AHEAD
     }

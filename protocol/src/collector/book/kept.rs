@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aggregation::Scheme;
-use serde_bytes::ByteBuf;
+use serde_bytes::{ByteBuf, Bytes};
 use thiserror::Error;
 
 use crate::entry::{Entry, EntryError};
@@ -12,24 +12,30 @@ use crate::envelope::{Envelope, Rejection, encode};
 use crate::evidence::{About, Accusation, Evidence};
 use crate::id::{MeterId, Sender};
 use crate::message::{Share, Target};
-use crate::record::{Change, Key, Part, Records, Sort};
+use crate::record::{Change, Key, Part, Records, Sort, Unreadable};
 use crate::roster::AcceptedRoster;
 use crate::round::{Ended, Round};
 use crate::slot::{Slot, Timestamp, Window};
 
 use super::super::Core;
-use super::schedule::is_before;
-use super::{Book, UNNOTICED, persist};
-
-/// Transcripts of rounds that are kept of each sort at least.
-const TRANSCRIPTS: u64 = 1000;
+use super::super::past::{TRANSCRIPTS, oldest_transcript};
+use super::audits::Audits;
+use super::{Book, Told, UNNOTICED, persist};
 
 /// A record that is not what was written.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("the kept record of {target}: {error}")]
-pub struct KeptError {
-    target: Target,
-    error: EntryError,
+pub enum KeptError {
+    /// One of a round.
+    #[error("the kept record of {target}: {error}")]
+    Round {
+        /// The round.
+        target: Target,
+        /// What is wrong with it.
+        error: EntryError,
+    },
+    /// One of a listing.
+    #[error(transparent)]
+    Listing(#[from] Unreadable),
 }
 
 /// The parts of a round's transcript.
@@ -47,9 +53,17 @@ impl<S: Scheme> Book<S> {
         let mut book = Self::new(roster, signed_roster, now);
         book.patience = now + grace;
         book.accused = accused(&book.roster, kept);
-        let horizon = book.horizon(now);
-        book.restore_entries(kept, horizon)?;
-        book.restore_transcripts(kept, horizon)?;
+        book.restore_listings(kept)?;
+        book.audits = Audits::restore(&book, kept)?;
+        let (slot, window) = book.horizon(now);
+        book.oldest_window = window;
+        let withheld = book.listings.withheld();
+        let is_needed = |target: Target| match target {
+            Target::Region(found) => found >= slot || withheld.contains_key(&found),
+            Target::Bill(portion) => portion.window >= window,
+        };
+        book.restore_entries(kept, is_needed)?;
+        book.restore_transcripts(kept, is_needed)?;
         book.restore_what_is_said(now);
         Ok(book)
     }
@@ -57,17 +71,14 @@ impl<S: Scheme> Book<S> {
     fn restore_entries(
         &mut self,
         kept: &Records,
-        horizon: (Slot, Window),
+        is_needed: impl Fn(Target) -> bool,
     ) -> Result<(), KeptError> {
         for sort in [Sort::Counted, Sort::Claimed] {
             for (key, message) in kept.within(sort, self.roster.epoch()) {
-                let target = match sort {
-                    Sort::Counted => Target::Region(Slot(key.position)),
-                    _ => Target::Bill(Window(key.position)),
-                };
-                if !is_before(target, horizon) {
-                    let entry = read_entry(&self.roster, target, message);
-                    let entry = entry.map_err(|error| KeptError { target, error })?;
+                let target = target_of(key)?;
+                if is_needed(target) {
+                    let entry = self.read_entry(target, message);
+                    let entry = entry.map_err(|error| KeptError::Round { target, error })?;
                     let round = self.rounds.entry(target);
                     round.or_insert_with(|| Round::collecting(target)).admit(entry);
                 }
@@ -79,23 +90,32 @@ impl<S: Scheme> Book<S> {
     fn restore_transcripts(
         &mut self,
         kept: &Records,
-        horizon: (Slot, Window),
+        is_needed: impl Fn(Target) -> bool,
     ) -> Result<(), KeptError> {
-        for (target, transcript) in transcripts(kept, &self.roster) {
-            match target {
-                Target::Region(slot) => self.next_slot = self.next_slot.max(slot.plus(1)),
-                Target::Bill(window) => {
-                    self.next_window = self.next_window.max(Window(window.0.saturating_add(1)));
-                }
+        for (target, transcript) in transcripts(kept, &self.roster)? {
+            if let Target::Region(slot) = target {
+                self.next_slot = self.next_slot.max(slot.plus(1));
             }
-            if !is_before(target, horizon) {
+            if is_needed(target) {
                 let round = self.rounds.entry(target);
                 let round = round.or_insert_with(|| Round::collecting(target));
                 restore_round(&self.roster, round, &transcript)
-                    .map_err(|error| KeptError { target, error })?;
+                    .map_err(|error| KeptError::Round { target, error })?;
             }
         }
         Ok(())
+    }
+
+    fn read_entry(&self, target: Target, message: &[u8]) -> Result<Entry<S>, EntryError> {
+        let envelope = Envelope::parse(message)?;
+        let entry = match target {
+            Target::Region(_) => Entry::contribution(&self.roster, &envelope, message)?,
+            Target::Bill(portion) => {
+                let listed = self.listings.final_of(portion).ok_or(EntryError::Listing)?;
+                Entry::claim(&self.roster, listed, &envelope, message)?
+            }
+        };
+        if entry.target == target { Ok(entry) } else { Err(EntryError::Outside) }
     }
 
     /// The forecasts, and from when on results may not have been heard: it is
@@ -130,13 +150,21 @@ impl<S: Scheme> Book<S> {
         }
     }
 
+    /// Keeps the results of a round as they are said.
+    pub(super) fn keep_results(&self, core: &mut Core<S>, target: Target, told: &[Told]) {
+        let messages = told.iter().map(|(_, message)| Bytes::new(message));
+        let messages: Vec<_> = messages.collect();
+        let key = Key::round(self.roster.epoch(), target, &Part::Results);
+        persist(core, Change::Write(key, encode(&messages).into()));
+    }
+
     /// Whether an entry is another one than that of its meter in the round.
     /// Other proofs of the same quantities are no contradiction.
     pub(super) fn contradicts(&self, entry: &Entry<S>) -> bool {
         let scheme = self.roster.scheme();
         let known = self.rounds.get(&entry.target).and_then(|round| round.entry(&entry.meter));
         known.is_some_and(|known| {
-            known.slots != entry.slots || known.alone(scheme) != entry.alone(scheme)
+            known.listing != entry.listing || known.alone(scheme) != entry.alone(scheme)
         })
     }
 
@@ -172,37 +200,36 @@ impl<S: Scheme> Book<S> {
         for (sort, position) in [
             (Sort::Counted, slot.0),
             (Sort::Claimed, window.0),
+            (Sort::Challenge, window.0),
             (Sort::SlotRound, oldest_transcript(slot.0, self.next_slot.0)),
-            (Sort::BillRound, oldest_transcript(window.0, self.next_window.0)),
+            (Sort::BillRound, window.0.saturating_sub(TRANSCRIPTS)),
         ] {
             persist(core, Change::EraseBefore(sort, self.roster.epoch(), position));
         }
     }
 }
 
-/// The position of the oldest transcript that is kept: what a bill can need
-/// from `needed` on, and the last ones before `next`.
-fn oldest_transcript(needed: u64, next: u64) -> u64 {
-    needed.min(next.saturating_sub(TRANSCRIPTS))
-}
-
 /// All parts of each round's transcript, as they stand in the records.
 fn transcripts<'a, S: Scheme>(
     kept: &'a Records,
     roster: &AcceptedRoster<S>,
-) -> BTreeMap<Target, Transcript<'a>> {
+) -> Result<BTreeMap<Target, Transcript<'a>>, Unreadable> {
     let mut transcripts: BTreeMap<_, Transcript<'_>> = BTreeMap::new();
     for sort in [Sort::SlotRound, Sort::BillRound] {
         for (key, value) in kept.within(sort, roster.epoch()) {
-            let target = match sort {
-                Sort::SlotRound => Target::Region(Slot(key.position)),
-                _ => Target::Bill(Window(key.position)),
-            };
-            let parts = transcripts.entry(target).or_default();
-            parts.extend(Part::of(&key.name).map(|part| (part, value)));
+            let parts = transcripts.entry(target_of(key)?).or_default();
+            parts.extend(key.part().map(|part| (part, value)));
         }
     }
-    transcripts
+    Ok(transcripts)
+}
+
+/// The target of a record that belongs to one.
+fn target_of(key: &Key) -> Result<Target, Unreadable> {
+    match key.sort {
+        Sort::Counted | Sort::SlotRound => Ok(Target::Region(Slot(key.position))),
+        _ => Ok(Target::Bill(key.portion().ok_or(key)?)),
+    }
 }
 
 /// Brings a round to where its transcript says it stands: a committed set, the
@@ -237,19 +264,6 @@ fn restore_round<S: Scheme>(
     Ok(())
 }
 
-fn read_entry<S: Scheme>(
-    roster: &AcceptedRoster<S>,
-    target: Target,
-    message: &[u8],
-) -> Result<Entry<S>, EntryError> {
-    let envelope = Envelope::parse(message)?;
-    let entry = match target {
-        Target::Region(_) => Entry::contribution(roster, &envelope, message)?,
-        Target::Bill(_) => Entry::claim(roster, &envelope, message)?,
-    };
-    if entry.target == target { Ok(entry) } else { Err(EntryError::Outside) }
-}
-
 /// Whom the kept evidence of an epoch accuses, and about what.
 fn accused<S: Scheme>(roster: &AcceptedRoster<S>, kept: &Records) -> BTreeSet<(MeterId, Target)> {
     let accusation = |(_, bytes)| {
@@ -258,21 +272,9 @@ fn accused<S: Scheme>(roster: &AcceptedRoster<S>, kept: &Records) -> BTreeSet<(M
             (Sender::Meter(meter), About::Contributions(slot)) => {
                 Some((meter, Target::Region(slot)))
             }
-            (Sender::Meter(meter), About::Claims(window)) => Some((meter, Target::Bill(window))),
+            (Sender::Meter(meter), About::Claims(portion)) => Some((meter, Target::Bill(portion))),
             _ => None,
         }
     };
     kept.within(Sort::Evidence, roster.epoch()).filter_map(accusation).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_thousand_transcripts_are_kept_and_more_where_bills_need_them() {
-        assert_eq!(oldest_transcript(900, 950), 0);
-        assert_eq!(oldest_transcript(5_000, 5_020), 4_020);
-        assert_eq!(oldest_transcript(2_000, 5_020), 2_000);
-    }
 }

@@ -13,14 +13,17 @@ use super::super::Core;
 use super::Book;
 
 /// Why nobody was asked about a target.
-const NOT_ASKED: &str = "its deadline has passed, and the collector was not there";
+pub(super) const NOT_ASKED: &str = "its deadline has passed, and the collector was not there";
 
 impl<S: Scheme> Book<S> {
     pub(in crate::collector) fn handle_timeout(&mut self, core: &mut Core<S>, now: Timestamp) {
         self.close_slots(core, now);
-        self.close_windows(core, now);
         self.abandon_overdue(core, now);
+        self.give_up_listings(core, now);
+        self.publish_listings(core, now);
+        self.close_portions(core, now);
         self.settle(core, now);
+        self.end_audits(core, now);
         if self.next_republish.is_some_and(|due| due <= now) {
             self.publish_requests(core, now);
         }
@@ -30,25 +33,16 @@ impl<S: Scheme> Book<S> {
     pub(in crate::collector) fn poll_timeout(&self) -> Option<Timestamp> {
         let slot = self.roster.covers(self.next_slot);
         let slot = slot.then(|| self.closes(self.next_slot));
-        let last = self.roster.grid().last_slot(self.next_window);
-        let window = self.roster.covers(last).then(|| self.claims_close(self.next_window));
-        // Early claims or contributions wait for the end by this clock.
-        let ends = self.complete().map(|last| self.roster.grid().end(last));
+        let portions = self.unasked().into_iter().map(|portion| self.claims_close(portion.window));
+        // Early contributions wait for the end by this clock.
+        let next = Target::Region(self.next_slot);
+        let ends = self.has_all(next).then(|| self.roster.grid().end(self.next_slot));
         let waits = |round: &Round<S>| round.request().is_some() || round.is_unsettled();
         let open = self.rounds.iter().filter(|(_, round)| waits(round));
         let overdue = open.map(|(target, _)| self.deadline(*target)).min();
-        let fixed = [slot, window, overdue, self.next_republish].into_iter().flatten();
-        fixed.chain(ends).min()
-    }
-
-    /// The last slots of what closes next, where every member is in.
-    fn complete(&self) -> impl Iterator<Item = Slot> {
-        let last = self.roster.grid().last_slot(self.next_window);
-        let next = [
-            (Target::Region(self.next_slot), self.next_slot),
-            (Target::Bill(self.next_window), last),
-        ];
-        next.into_iter().filter(|(target, _)| self.has_all(*target)).map(|(_, last)| last)
+        let fixed = [slot, ends, overdue, self.next_republish, self.audits_due()];
+        let fixed = fixed.into_iter().flatten();
+        fixed.chain(portions).chain(self.listings_due()).min()
     }
 
     /// When a slot's round closes even if somebody is missing: at the end of
@@ -59,7 +53,7 @@ impl<S: Scheme> Book<S> {
     }
 
     /// Closes the rounds of slots in order: each when it is due, or as soon as
-    /// every member is in; and the windows that end with them.
+    /// every member is in; and lists the portions that end with them.
     pub(super) fn close_slots(&mut self, core: &mut Core<S>, now: Timestamp) {
         while self.roster.covers(self.next_slot) {
             let (slot, target) = (self.next_slot, Target::Region(self.next_slot));
@@ -78,44 +72,18 @@ impl<S: Scheme> Book<S> {
             } else {
                 self.request(core, target, now);
             }
-            self.close_windows(core, now);
         }
+        self.publish_listings(core, now);
     }
 
     /// Until when claims for a window are waited for.
-    fn claims_close(&self, window: Window) -> Timestamp {
+    pub(super) fn claims_close(&self, window: Window) -> Timestamp {
         let last = self.roster.grid().last_slot(window);
-        let patience = self.patience.min(self.deadline(Target::Bill(window)));
+        let patience = self.patience.min(self.window_deadline(window));
         (self.roster.slot_closes(last) + self.roster.parameters().deadline() / 2).max(patience)
     }
 
-    /// Asks for the bills of a window once everybody has claimed, or when
-    /// waiting for claims is over. They stay closed if somebody was not
-    /// counted.
-    pub(super) fn close_windows(&mut self, core: &mut Core<S>, now: Timestamp) {
-        while self.roster.grid().last_slot(self.next_window) < self.next_slot {
-            let (window, target) = (self.next_window, Target::Bill(self.next_window));
-            let overdue = self.deadline(target) <= now;
-            let closed = if overdue {
-                Some(NOT_ASKED.to_owned())
-            } else {
-                self.reason_to_stay_closed(window)
-            };
-            if closed.is_none() && !self.has_all(target) && self.claims_close(window) > now {
-                break;
-            }
-            self.next_window = Window(window.0 + 1);
-            if let Some(reason) = closed {
-                self.abandon(core, target, reason);
-            } else if self.rounds.contains_key(&target) {
-                self.request(core, target, now);
-            } else {
-                self.abandon(core, target, "no member claimed its window".to_owned());
-            }
-        }
-    }
-
-    fn request(&mut self, core: &mut Core<S>, target: Target, now: Timestamp) {
+    pub(super) fn request(&mut self, core: &mut Core<S>, target: Target, now: Timestamp) {
         let Some(mut round) = self.rounds.remove(&target) else { return };
         round.commit(&self.roster, |request| self.seal(core, request));
         if let Some(request) = round.request() {
@@ -130,18 +98,24 @@ impl<S: Scheme> Book<S> {
     }
 
     pub(super) fn schedule_republish(&mut self, now: Timestamp) {
-        let open = self.rounds.values().any(|round| round.request().is_some());
+        let asked = self.rounds.values().any(|round| round.request().is_some());
+        let open = asked || self.wants_endorsements() || self.wants_proofs();
         let span = self.roster.parameters().deadline() / 8;
         let span = span.clamp(Duration::from_secs(1), Duration::from_mins(1));
         self.next_republish = open.then(|| now + span);
     }
 
-    fn deadline(&self, target: Target) -> Timestamp {
-        let last = match target {
-            Target::Region(slot) => slot,
-            Target::Bill(window) => self.roster.grid().last_slot(window),
-        };
-        self.roster.slot_closes(last) + self.roster.parameters().deadline()
+    pub(super) fn deadline(&self, target: Target) -> Timestamp {
+        match target {
+            Target::Region(slot) => {
+                self.roster.slot_closes(slot) + self.roster.parameters().deadline()
+            }
+            Target::Bill(portion) => self.window_deadline(portion.window),
+        }
+    }
+
+    fn window_deadline(&self, window: Window) -> Timestamp {
+        self.deadline(Target::Region(self.roster.grid().last_slot(window)))
     }
 
     /// Targets of rounds whose deadline has passed.
@@ -178,17 +152,21 @@ impl<S: Scheme> Book<S> {
         (grid.first_slot(oldest), oldest)
     }
 
-    /// Drops rounds that no bill can need any more.
+    /// Drops rounds that no bill can need any more: those of withheld slots
+    /// stay.
     fn forget(&mut self, core: &mut Core<S>, now: Timestamp) {
-        let horizon = self.horizon(now);
-        self.rounds.retain(|target, _| !is_before(*target, horizon));
-        self.erase_before(core, horizon);
-    }
-}
-
-pub(super) fn is_before(target: Target, (slot, window): (Slot, Window)) -> bool {
-    match target {
-        Target::Region(found) => found < slot,
-        Target::Bill(found) => found < window,
+        let (slot, window) = self.horizon(now);
+        if self.oldest_window >= window {
+            return;
+        }
+        self.oldest_window = window;
+        self.audits.forget(window);
+        let withheld = self.listings.withheld();
+        self.rounds.retain(|target, _| match target {
+            Target::Region(found) => *found >= slot || withheld.contains_key(found),
+            Target::Bill(portion) => portion.window >= window,
+        });
+        let oldest = withheld.into_keys().next().map_or(slot, |oldest| oldest.min(slot));
+        self.erase_before(core, (oldest, window));
     }
 }

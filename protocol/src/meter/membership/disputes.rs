@@ -28,7 +28,7 @@ impl<S: Scheme> Membership<S> {
 
     /// Says that a set leaves out what was receipted as on time.
     pub(super) fn complain_if_omitted(&self, core: &mut Core, slot: Slot, request: Digest) {
-        let listed = self.guard.set(slot).is_some_and(|set| set.contains(&core.terms.meter));
+        let listed = self.guard.set(slot).is_some_and(|set| set.contains(self.own));
         if let Some(receipt) = self.outbox.on_time(slot).filter(|_| !listed) {
             let omission = Omission { slot, receipt: receipt.to_vec().into(), request };
             let message = self.seal(core, &omission);
@@ -37,7 +37,8 @@ impl<S: Scheme> Membership<S> {
         }
     }
 
-    /// Keeps two requests for one slot as evidence, once for each slot.
+    /// Keeps two requests for one slot as evidence, once for each slot, and
+    /// tells the collector: it may not know what it asked for before a restart.
     pub(super) fn accuse(&mut self, core: &mut Core, slot: Slot, second: &[u8]) {
         let first = self.guard.request(slot).filter(|_| !self.accused.contains(&slot));
         let Some(first) = first else { return };
@@ -51,7 +52,9 @@ impl<S: Scheme> Membership<S> {
         self.accused.insert(slot);
         let key = Key::evidence(self.roster.epoch(), &evidence.digest());
         core.persist(Change::Write(key, encode(&evidence).into()));
-        self.persist_receipts(core);
+        self.persist_outbox(core);
+        let message = self.seal(core, &evidence);
+        core.publish(MeterTopic::Evidence, message);
         core.event(Event::Evidence(accusation));
     }
 }

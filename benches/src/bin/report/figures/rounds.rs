@@ -10,7 +10,7 @@ const WINDOW_SLOTS: usize = 96;
 const ADDITION: &str = "addition";
 
 pub(super) fn figures() -> Vec<Figure> {
-    vec![contribution(), together(), one_by_one(), region(), bills(), collector()]
+    vec![contribution(), together(), one_by_one(), region(), bills(), collector(), transcript()]
 }
 
 fn contribution() -> Figure {
@@ -79,7 +79,7 @@ fn bills() -> Figure {
         ..figure(
             "a holder's whole answer to a request for the bills of 200 meters",
             "guard/bills-200",
-            parts("guard").checks(MEMBERS).respond(MEMBERS).all(),
+            parts("guard").checks(MEMBERS).ask(MEMBERS).respond(MEMBERS).all(),
             "as with a region request, and the search for a slot of the window that does not \
              list everybody",
         )
@@ -91,6 +91,7 @@ fn collector() -> Figure {
         .checks_one_by_one(MEMBERS)
         .with(2 * MEMBERS * WINDOW_SLOTS, ADDITION, "add")
         .with(THRESHOLD, "strict check of an Ed25519 signature", "verify-strict")
+        .ask(MEMBERS)
         .accept(THRESHOLD, MEMBERS)
         .with(MEMBERS, "134 points with Lagrange's factors", "interpolation-134")
         .decode(MEMBERS)
@@ -105,6 +106,30 @@ fn collector() -> Figure {
             "the search of all slots for a member that is not counted, once for each claim; all \
              messages in CBOR, read and written again for their one encoding, the transcripts, \
              the records, and the results with their JSON views",
+        )
+    }
+}
+
+fn transcript() -> Figure {
+    let parts = parts("transcript")
+        .checks(MEMBERS)
+        .with(THRESHOLD, "strict check of an Ed25519 signature", "verify-strict")
+        .with(1, "strict check of an Ed25519 signature on the request", "verify-request")
+        .with(1, "strict check of an Ed25519 signature", "verify-strict")
+        .ask(1)
+        .accept(THRESHOLD, 1)
+        .with(2 * MEMBERS, ADDITION, "add")
+        .with(1, "134 points with Lagrange's factors", "interpolation-134")
+        .with(1, "multiple of G", "fixed-base");
+    Figure {
+        ratio_max: Some(1.3),
+        ..figure(
+            "the sums of 200 meters found again from a round's transcript, with the shares of \
+             134 holders",
+            "transcript/region-200",
+            parts.all(),
+            "all messages in CBOR, read and written again for their one encoding, the digest of \
+             the request, the transcripts of the proofs, Lagrange's factors",
         )
     }
 }

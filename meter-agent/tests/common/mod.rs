@@ -1,0 +1,3 @@
+//! What tests of several commands need.
+
+pub(crate) mod street;
