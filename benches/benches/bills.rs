@@ -48,9 +48,16 @@ fn play(decoder: &Arc<Table>) -> Played {
         machine.handle_messages(&messages, region.end(slot));
         keep(drain_collector(&mut machine), &mut disk);
     }
+    let now = region.listed_at();
+    machine.handle_timeout(now);
+    for at in 0..THRESHOLD {
+        machine.handle_message(&region.endorsement(at), now);
+    }
+    keep(drain_collector(&mut machine), &mut disk);
+    let listing = region.listed().digest();
     let claims = retained.iter().enumerate().map(|(at, retained)| {
         let retained: Vec<_> = retained.iter().collect();
-        region.claim(at, &retained)
+        region.claim(at, listing, &retained)
     });
     let claims: Vec<_> = claims.collect();
     let shares = shares(&mut region, &claims);
@@ -61,9 +68,10 @@ fn play(decoder: &Arc<Table>) -> Played {
 fn shares(region: &mut Region, claims: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let messages = claims.iter().cloned().map(ByteBuf::from).collect();
     let request = Request::Bill(WINDOW, messages);
+    let listed = region.listed();
     let read = |message: &Vec<u8>| {
         let envelope = Envelope::parse(message).unwrap();
-        Entry::<ElGamal>::claim(&region.roster, &envelope, message).unwrap()
+        Entry::<ElGamal>::claim(&region.roster, &listed, &envelope, message).unwrap()
     };
     let entries: Vec<_> = claims.iter().map(read).collect();
     let sums = entry::sums(&region.roster, Target::Bill(WINDOW), &entries);
@@ -73,13 +81,12 @@ fn shares(region: &mut Region, claims: &[Vec<u8>]) -> Vec<Vec<u8>> {
 
 impl Played {
     fn machine(&self, decoder: &Arc<Table>) -> Collector<ElGamal> {
-        let last = self.region.slots().last().unwrap();
-        collector(MEMBERS, decoder, &self.disk, self.region.end(last))
+        collector(MEMBERS, decoder, &self.disk, self.region.listed_at())
     }
 
     /// Claims and shares one by one, as they come in.
     fn run(&self, machine: &mut Collector<ElGamal>) -> Outputs {
-        let now = self.region.end(self.region.slots().last().unwrap());
+        let now = self.region.listed_at();
         for message in self.claims.iter().chain(&self.shares) {
             machine.handle_message(message, now);
         }

@@ -99,19 +99,22 @@ fn play(region: &mut Region) -> Played {
         let others = others(region, slot);
         let outputs = answer(&mut holder, &region_request(region, slot, &own, &others), now);
         played.others.push(others);
-        if let [claim] = published(&outputs, "/claim")[..] {
-            played.claim = claim.to_vec();
-        }
         keep(outputs, &mut played.disk);
     }
+    let now = region.end(region.slots().last().unwrap());
+    let outputs = answer(&mut holder, &region.final_listing(), now);
+    let [claim] = published(&outputs, "/claim")[..] else { panic!("no claim") };
+    played.claim = claim.to_vec();
+    keep(outputs, &mut played.disk);
     played
 }
 
 fn of_bills(group: &mut Group<'_>, region: &mut Region) {
     let Played { disk, claim, others } = play(region);
+    let listing = region.listed().digest();
     let claim_of = |at: usize| {
         let retained: Vec<_> = others.iter().map(|slot| &slot.retained[at - 1]).collect();
-        region.claim(at, &retained)
+        region.claim(at, listing, &retained)
     };
     let claims = std::iter::once(claim).chain((1..MEMBERS).map(claim_of));
     let claims = claims.map(ByteBuf::from).collect();

@@ -11,13 +11,18 @@ use protocol::envelope::{Message, seal};
 use protocol::id::{Digest, Epoch, MeterId, RegionId, Sender};
 use protocol::identity::Identity;
 use protocol::keygen::Registrar;
-use protocol::message::{Claim, Contribution, Invited, Member, Request, Roster, Share};
+use protocol::listing::{self, Listed};
+use protocol::members::MemberSet;
+use protocol::message::{
+    Claim, Contribution, Endorsement, FinalListing, Invited, Listing, Member, Request, Roster,
+    Share,
+};
 use protocol::parameters::{Parameters, RangeProofs, Threshold, ThresholdRule};
 use protocol::portion::Portion;
 use protocol::reading::Register;
 use protocol::release;
 use protocol::roster::AcceptedRoster;
-use protocol::slot::{Slot, Window};
+use protocol::slot::{Slot, Timestamp, Window};
 use protocol::tariff::{StepId, Tariff};
 use rand::{Rng as _, SeedableRng as _};
 use serde_bytes::ByteBuf;
@@ -184,6 +189,38 @@ impl Region {
         let context = Context(&statement);
         let sum = self.roster.scheme().claim(retained, context, &mut self.rng).unwrap();
         self.by_member(at, &Claim { portion: WINDOW, listing, registers: registers(&sum) })
+    }
+
+    /// The listing of the window: every member in every slot.
+    pub fn listing(&self) -> Listing {
+        let all: MemberSet = (0..self.identities.len()).map(participant).collect();
+        let (previous, void) = (Digest::NONE, BTreeMap::new());
+        Listing { portion: WINDOW, previous, sets: vec![all; WINDOW_SLOTS as usize], void }
+    }
+
+    /// What that listing says.
+    pub fn listed(&self) -> Listed {
+        Listed::read(&self.roster, &self.listing(), BTreeMap::new()).unwrap()
+    }
+
+    /// A member's agreement with that listing.
+    pub fn endorsement(&self, at: usize) -> Vec<u8> {
+        let listing = listing::digest(&self.listing());
+        self.by_member(at, &Endorsement { portion: WINDOW, listing })
+    }
+
+    /// That listing, final.
+    pub fn final_listing(&self) -> Vec<u8> {
+        let holders = 0..usize::from(self.roster.scheme().threshold());
+        let endorsements = holders.map(|at| ByteBuf::from(self.endorsement(at))).collect();
+        let listing = self.by_collector(&self.listing()).into();
+        self.by_collector(&FinalListing { listing, endorsements })
+    }
+
+    /// When the window is listed although its sums are not opened.
+    pub fn listed_at(&self) -> Timestamp {
+        let last = self.roster.grid().last_slot(WINDOW.window);
+        self.roster.slot_closes(last) + self.roster.parameters().deadline() / 4
     }
 
     /// What a member signs.
