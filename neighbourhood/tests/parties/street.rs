@@ -52,7 +52,8 @@ impl Street {
         let text = format!(
             "state_dir = \"{}\"\n[broker]\nconfig = \"{}\"\nport = {}\n\
              [[region]]\nname = \"{REGION}\"\nslot_seconds = 1\nwindow_slots = 4\ngrace_s = 1\n\
-             deadline_s = 8\nmin_contributors = 3\nmin_slots = 3\n{more}\nmembers = [{}]\n",
+             deadline_s = 8\naudit_percent = 0\nmin_contributors = 3\nmin_slots = 3\n{more}\n\
+             members = [{}]\n",
             state.display(),
             broker.display(),
             self.rig.port,

@@ -63,6 +63,7 @@ pub(crate) fn messages() -> Corpus {
     }
     // A body that ends early is the same to every kind: one stands for all.
     let contribution = payload(Kind::Contribution);
+    add_range_proofs(&mut corpus, &contribution);
     let half = &contribution[..contribution.len() / 2];
     corpus.add("contribution-cut-off", of(Kind::Contribution, half));
     let (hidden, head) = (&contribution[contribution.len() - 128..], contribution.len() - 128);
@@ -114,6 +115,15 @@ pub(crate) fn messages() -> Corpus {
     );
     corpus.add("kind-0", [0, 0x80]);
     corpus
+}
+
+/// A contribution with its range proof, and one whose range proof is null.
+fn add_range_proofs(corpus: &mut Corpus, contribution: &[u8]) {
+    let of = |payload: &[u8]| [&[u8::from(Kind::Contribution)], payload].concat();
+    let proven = Envelope::parse(&file("contribution-with-range-proof")).unwrap();
+    corpus.add("contribution-with-range-proof", of(proven.payload()));
+    let null = changed(contribution, |parts| parts.push(Value::Null));
+    corpus.add("contribution-with-no-range-proof", of(&null));
 }
 
 pub(crate) fn rosters() -> Corpus {
@@ -207,11 +217,17 @@ pub(crate) fn key_shares() -> Corpus {
 /// The golden message of a kind: its bytes, and its kind's file name.
 fn golden(kind: Kind) -> (String, Vec<u8>) {
     let name = kind.as_str().replace(' ', "-");
+    let bytes = file(&name);
+    (name, bytes)
+}
+
+/// The golden message of a file.
+fn file(name: &str) -> Vec<u8> {
     let path = top().join(format!("protocol/tests/golden/{name}.hex"));
     let text = fs::read_to_string(path).unwrap();
     let digits = text.lines().filter_map(|line| line.split('#').next());
     let digits: String = digits.flat_map(str::split_whitespace).collect();
-    (name, hex::decode(digits).unwrap())
+    hex::decode(digits).unwrap()
 }
 
 fn payload(kind: Kind) -> Vec<u8> {
