@@ -290,9 +290,10 @@ fn a_challenge_that_was_not_out_for_long_names_nobody() {
     street.run_window_with([16; 4]);
     assert!(!street.challenged(BENT).is_empty());
     let late = street.roster.slot_closes(street.slot(3)) + Duration::from_mins(100);
-    street.run_until(late);
-    // Whatever was said on the lost connection may be lost.
+    // Whatever was said on the lost connection, and is said without one, may be
+    // lost.
     street.collector.handle_disconnected(street.now);
+    street.run_until(late);
     street.collector.handle_connected(street.now);
     street.pass_deadline();
     assert!(street.unproven().is_empty());

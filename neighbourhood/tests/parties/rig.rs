@@ -86,8 +86,8 @@ impl Rig {
             write!(
                 text,
                 "[[region]]\nname = \"{region}\"\nslot_seconds = 1\nwindow_slots = {WINDOW_SLOTS}\n\
-                 grace_s = 1\ndeadline_s = 8\nmin_contributors = 3\nmin_slots = 3\n\
-                 members = [{}]\n",
+                 grace_s = 1\ndeadline_s = 8\naudit_percent = 100\nmin_contributors = 3\n\
+                 min_slots = 3\nmembers = [{}]\n",
                 members.join(", ")
             )
             .unwrap();

@@ -206,8 +206,10 @@ impl<S: Scheme> Book<S> {
                 core.publish(&CollectorTopic::Challenge(meter.clone()), message, false);
             }
         }
-        for challenged in self.audits.0.values_mut().filter(|one| one.is_open()) {
-            challenged.out_since.get_or_insert(now);
+        if self.online_since.is_some() {
+            for challenged in self.audits.0.values_mut().filter(|one| one.is_open()) {
+                challenged.out_since.get_or_insert(now);
+            }
         }
     }
 
