@@ -207,7 +207,7 @@ fn a_clock_that_jumped_far_ahead_forgets_the_epoch_and_no_later_one() {
     street.meters[HOLDER].handle_timeout(street.now);
     street.drain(HOLDER);
     let mark = street.disks[HOLDER].get(&Key::mark()).unwrap();
-    let [forgotten, _]: [u64; 2] = ciborium::from_reader(mark).unwrap();
+    let [_, forgotten]: [u64; 2] = ciborium::from_reader(mark).unwrap();
     assert_eq!(forgotten, street.roster.grid().start(street.body().end_slot).0);
 }
 

@@ -482,10 +482,12 @@ mod tests {
 
     #[test]
     fn a_contributor_that_is_exchanged_for_another_is_seen() {
-        let found = verdict(|region, _| {
-            let uncounted = std::mem::take(&mut region.uncounted);
-            region.uncounted = region.contributors.splice(..1, uncounted).collect();
-        });
+        let (mut world, mut region, _) = after_a_window();
+        let uncounted = std::mem::take(&mut region.uncounted);
+        region.uncounted = region.contributors.splice(..1, uncounted).collect();
+        assert_eq!(world.judge.see_outcome(&region), Err(Violation::Listed(region.first_slot)));
+        world.judge.finals.clear();
+        let found = world.judge.see_outcome(&region);
         assert!(matches!(found, Err(Violation::RegionSum { .. })), "{found:?}");
     }
 
@@ -528,12 +530,12 @@ mod tests {
 
     #[test]
     fn a_second_result_is_seen_even_if_it_is_true() {
-        let found = verdict(|_, bill| {
-            let left_out = bill.first_slot.plus(4);
-            bill.uncounted_slots.push(left_out);
-            bill.slots -= 1;
-            bill.sum_wh -= Truth::powers(15).wh(11, bill.register, left_out);
-        });
+        let (mut world, mut region, _) = after_a_window();
+        world.judge.finals.clear();
+        let left_out = region.contributors.remove(0);
+        region.sum_wh -= Truth::powers(15).wh(0, region.register, region.first_slot);
+        region.uncounted.push(left_out);
+        let found = world.judge.see_outcome(&region);
         assert!(matches!(found, Err(Violation::TwoResults(_))), "{found:?}");
     }
 

@@ -134,11 +134,12 @@ fn a_window_is_no_longer_than_its_listing_allows() {
         let given = Parameters { window_slots, ..parameters(Threshold::All, 0) };
         given.check(members).err().map(|error| error.key)
     };
-    // Sets of 22 and of 21 bytes, with 8 bytes around each.
-    assert_eq!(refused(35_136, 168), None);
-    assert_eq!(refused(35_136, 169), Some("window_slots"));
-    assert_eq!(refused(34_918, 169), None);
-    assert_eq!(refused(34_919, 169), Some("window_slots"));
+    // Sets of 20 and of 21 bytes, with 8 bytes around each, and everybody's
+    // endorsement.
+    assert_eq!(refused(35_136, 160), None);
+    assert_eq!(refused(35_136, 161), Some("window_slots"));
+    assert_eq!(refused(34_790, 161), None);
+    assert_eq!(refused(34_791, 161), Some("window_slots"));
 }
 
 /// A peak of the given seconds of an hour, in windows of so many slots of
