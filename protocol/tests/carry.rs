@@ -17,9 +17,10 @@ use std::time::Duration;
 use aggregation::Plain;
 use common::billed::{ALL, Billed};
 use common::region::{HOLDER, IMPORT, MEMBERS, Region, receipt};
-use common::{dealt, parameters};
+use common::{dealt, events, parameters, published};
 use protocol::message::Receipt;
 use protocol::meter::Uncounted;
+use protocol::output::Event;
 use protocol::parameters::Parameters;
 
 type Street = Region<Plain>;
@@ -126,12 +127,16 @@ fn carry_forced_into_a_slot_where_all_others_are_zero_tells_no_single_reading() 
 #[test]
 fn carry_after_a_false_not_counted_is_none() {
     let mut street = Billed::<Plain>::ended(parameters::<Plain>(), &[(HOLDER, 1)], &ALL);
-    for position in ALL {
+    // What no receipt has come for is said again.
+    street.street.meters[HOLDER].handle_connected(street.street.now);
+    let sent = published(&street.street.drain(HOLDER), "/contribution");
+    assert_eq!(sent.len(), ALL.len());
+    for (position, message) in ALL.into_iter().zip(&sent) {
         let slot = street.street.slot(position.into());
-        let message = street.street.meters[HOLDER].contents(slot).map(|_| slot).unwrap();
-        let late = Receipt { on_time: false, ..receipt(HOLDER, message, &[]) };
+        let late = Receipt { on_time: false, ..receipt(HOLDER, slot, message) };
         let late = street.street.by_collector(&late);
-        street.street.tell(HOLDER, &late);
+        let said = street.street.tell(HOLDER, &late);
+        assert_eq!(events(&said), [Event::Uncounted { slot }]);
     }
     let meter = |street: &Billed<Plain>| street.street.meters[HOLDER].uncounted()[&IMPORT];
     assert_eq!((meter(&street).pooled_wh, meter(&street).unsettled_wh), (0, 4));
