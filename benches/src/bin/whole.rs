@@ -79,7 +79,7 @@ impl Results {
     }
 
     /// How many of so many slots make a window in which everybody is counted
-    /// in every slot: the bills of others stay closed.
+    /// in every slot: in others slots may be withheld.
     fn whole_windows(&self, slots: u64) -> u64 {
         let first = self.full.first().copied().unwrap_or_default();
         let starts = (0..slots / WINDOW_SLOTS).map(|window| first + window * WINDOW_SLOTS);

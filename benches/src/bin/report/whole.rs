@@ -37,7 +37,7 @@ pub(crate) fn section(results: &Results) -> String {
         page,
         "\nTimes are from the end of a sum's last slot to its result at another subscriber;\n\
          members that are on time are not waited for any longer. Bills are expected of windows\n\
-         in whose every slot every meter is counted; others stay closed. Every result right and\n\
+         in whose every slot every meter is counted; in others slots may be withheld. Every result right and\n\
          before the next slot ends: {}. Sums of every meter: {} of {}. Refusals: {}.\n",
         verdict(all_good, reason),
         number("/regions/of_everybody"),
