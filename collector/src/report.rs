@@ -90,10 +90,7 @@ fn rosters(
     };
     let mut rosters: Vec<AcceptedRoster<ElGamal>> =
         kept.map(open).collect::<anyhow::Result<_>>()?;
-    let begins: Vec<_> = rosters.iter().skip(1).map(|next| next.body().first_slot).collect();
-    for (roster, next) in rosters.iter_mut().zip(begins) {
-        roster.end_before(next);
-    }
+    AcceptedRoster::end_in_turn(&mut rosters);
     Ok(rosters)
 }
 

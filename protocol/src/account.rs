@@ -162,10 +162,7 @@ pub fn of<S: Scheme>(kept: &Records, terms: &Terms) -> Result<Account, Unreadabl
         let roster = AcceptedRoster::<S>::open(bytes, &terms.region, &terms.registrar);
         rosters.push(roster.map_err(|_| key)?);
     }
-    let firsts: Vec<_> = rosters.iter().map(|roster| roster.body().first_slot).skip(1).collect();
-    for (roster, next) in rosters.iter_mut().zip(firsts) {
-        roster.end_before(next);
-    }
+    AcceptedRoster::end_in_turn(&mut rosters);
     let mut epochs = Vec::new();
     for roster in &rosters {
         let is_open = kept.get(&Key::key_share(roster.epoch())).is_some();

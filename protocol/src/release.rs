@@ -313,7 +313,7 @@ fn check_time<S: Scheme>(
     if end > clock.now {
         return Err(Reason::NotEnded);
     }
-    let deadline = roster.slot_closes(last) + roster.parameters().deadline();
+    let deadline = roster.slot_deadline(last);
     if end <= clock.forgotten || deadline < clock.now {
         return Err(Reason::PastDeadline);
     }

@@ -215,7 +215,7 @@ impl<S: Scheme> Reader<'_, S> {
     /// Slots of a member that will be in no bill: all of a portion without a
     /// final listing, unclaimed ones, and what an epoch's end leaves withheld.
     fn never_billed(&self, portion: Portion, line: &Line, slots: usize) -> usize {
-        if self.deadline(portion.window) >= self.now {
+        if self.roster.window_deadline(portion.window) >= self.now {
             return 0;
         }
         if !self.finals.contains_key(&portion) {
@@ -223,14 +223,10 @@ impl<S: Scheme> Reader<'_, S> {
         }
         let next = Portion { window: portion.window.plus(1), ..portion };
         let is_last = !self.roster.covers(self.roster.grid().last_slot(next.window));
-        let joins = self.finals.contains_key(&next) || self.deadline(next.window) >= self.now;
+        let joins =
+            self.finals.contains_key(&next) || self.roster.window_deadline(next.window) >= self.now;
         let withheld = if joins && !is_last { 0 } else { line.withheld_slots };
         withheld + if line.wh.is_none() { line.slots } else { 0 }
-    }
-
-    fn deadline(&self, window: Window) -> Timestamp {
-        let last = self.roster.grid().last_slot(window);
-        self.roster.slot_closes(last) + self.roster.parameters().deadline()
     }
 
     /// The opened bills of a portion, or why there are none.

@@ -179,6 +179,14 @@ impl<S: Scheme> AcceptedRoster<S> {
         self.end_slot = self.end_slot.min(next).max(self.body.first_slot);
     }
 
+    /// Ends each epoch where the next one begins, of rosters in order.
+    pub fn end_in_turn(rosters: &mut [Self]) {
+        let firsts: Vec<_> = rosters.iter().skip(1).map(|next| next.body.first_slot).collect();
+        for (roster, next) in rosters.iter_mut().zip(firsts) {
+            roster.end_before(next);
+        }
+    }
+
     /// First slot after the epoch.
     #[must_use]
     pub fn end_slot(&self) -> Slot {
@@ -316,6 +324,18 @@ impl<S: Scheme> AcceptedRoster<S> {
     #[must_use]
     pub fn slot_closes(&self, slot: Slot) -> Timestamp {
         self.grid.end(slot) + self.parameters().grace()
+    }
+
+    /// Until when the sums of a slot may be opened.
+    #[must_use]
+    pub fn slot_deadline(&self, slot: Slot) -> Timestamp {
+        self.slot_closes(slot) + self.parameters().deadline()
+    }
+
+    /// Until when the bills of a window may be opened.
+    #[must_use]
+    pub fn window_deadline(&self, window: Window) -> Timestamp {
+        self.slot_deadline(self.grid.last_slot(window))
     }
 
     /// The tariff step that a slot begins in.

@@ -387,8 +387,7 @@ impl<S: Scheme> Membership<S> {
     }
 
     fn deadline(&self, window: Window) -> Timestamp {
-        let last = self.roster.grid().last_slot(window);
-        self.roster.slot_closes(last) + self.roster.parameters().deadline()
+        self.roster.window_deadline(window)
     }
 
     /// Drops everything about windows whose deadline has passed.

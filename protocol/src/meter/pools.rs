@@ -90,10 +90,10 @@ impl Pools {
         step: &StepName,
         (slots, wh): (u32, u64),
     ) -> Change {
-        let pool = self.0.entry((register, step.clone())).or_default();
-        pool.slots = pool.slots.saturating_add(slots);
-        pool.waiting_wh = pool.waiting_wh.saturating_add(wh);
-        written(register, step, pool)
+        self.change(register, step, |pool| {
+            pool.slots = pool.slots.saturating_add(slots);
+            pool.waiting_wh = pool.waiting_wh.saturating_add(wh);
+        })
     }
 
     /// Gives up the energy of slots that stay unsettled, or that are void.
@@ -103,9 +103,20 @@ impl Pools {
         step: &StepName,
         (slots, wh): (u32, u64),
     ) -> Change {
+        self.change(register, step, |pool| {
+            pool.lost_slots = pool.lost_slots.saturating_add(slots);
+            pool.lost_wh = pool.lost_wh.saturating_add(wh);
+        })
+    }
+
+    fn change(
+        &mut self,
+        register: Register,
+        step: &StepName,
+        change: impl FnOnce(&mut Pool),
+    ) -> Change {
         let pool = self.0.entry((register, step.clone())).or_default();
-        pool.lost_slots = pool.lost_slots.saturating_add(slots);
-        pool.lost_wh = pool.lost_wh.saturating_add(wh);
+        change(pool);
         written(register, step, pool)
     }
 

@@ -60,15 +60,9 @@ impl Listings {
         Portion { window, step }
     }
 
-    /// The latest final listing of a step before a window.
+    /// The final listing of the portion directly before.
     fn before(&self, portion: Portion) -> Option<&Listed> {
-        let earlier =
-            |(of, _): &(&Portion, &Stage)| of.step == portion.step && of.window < portion.window;
-        let mut stages = self.stages.iter().rev().filter(earlier);
-        stages.find_map(|(_, stage)| match stage {
-            Stage::Final { listed, .. } => Some(&**listed),
-            _ => None,
-        })
+        self.final_of(portion_before(portion)?)
     }
 
     /// The withheld slots that may join a later listing, by the latest final
@@ -128,9 +122,9 @@ impl<S: Scheme> Book<S> {
         if slots_of(&self.roster, portion).iter().any(open) {
             due = closes + self.roster.parameters().deadline() / 4;
         }
-        let before = portion.window.0.checked_sub(1).map(Window);
-        let before = before.map(|window| Portion { window, ..portion });
-        match before.and_then(|before| Some((before, self.listings.stages.get(&before)?))) {
+        match portion_before(portion)
+            .and_then(|before| Some((before, self.listings.stages.get(&before)?)))
+        {
             Some((before, Stage::Published { .. })) => due.max(self.deadline(Target::Bill(before))),
             _ => due,
         }
@@ -150,7 +144,6 @@ impl<S: Scheme> Book<S> {
 
     fn publish_listing(&mut self, core: &mut Core<S>, portion: Portion, now: Timestamp) {
         let before = self.listings.before(portion);
-        let before = before.filter(|before| before.portion().window.plus(1) == portion.window);
         let before = before.filter(|before| !before.withheld().is_empty());
         let previous = before.map_or(Digest::NONE, Listed::digest);
         let slots = slots_of(&self.roster, portion);
@@ -353,4 +346,10 @@ impl<S: Scheme> Book<S> {
         }
         Ok(())
     }
+}
+
+/// The portion of the same step in the window before.
+fn portion_before(portion: Portion) -> Option<Portion> {
+    let window = portion.window.0.checked_sub(1).map(Window)?;
+    Some(Portion { window, ..portion })
 }

@@ -79,7 +79,7 @@ impl<S: Scheme> Book<S> {
     /// Until when claims for a window are waited for.
     pub(super) fn claims_close(&self, window: Window) -> Timestamp {
         let last = self.roster.grid().last_slot(window);
-        let patience = self.patience.min(self.window_deadline(window));
+        let patience = self.patience.min(self.roster.window_deadline(window));
         (self.roster.slot_closes(last) + self.roster.parameters().deadline() / 2).max(patience)
     }
 
@@ -107,15 +107,9 @@ impl<S: Scheme> Book<S> {
 
     pub(super) fn deadline(&self, target: Target) -> Timestamp {
         match target {
-            Target::Region(slot) => {
-                self.roster.slot_closes(slot) + self.roster.parameters().deadline()
-            }
-            Target::Bill(portion) => self.window_deadline(portion.window),
+            Target::Region(slot) => self.roster.slot_deadline(slot),
+            Target::Bill(portion) => self.roster.window_deadline(portion.window),
         }
-    }
-
-    fn window_deadline(&self, window: Window) -> Timestamp {
-        self.deadline(Target::Region(self.roster.grid().last_slot(window)))
     }
 
     /// Targets of rounds whose deadline has passed.
