@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::mpsc::TrySendError;
 
 use aggregation::Table;
 use anyhow::Context as _;
 use host::clock;
 use protocol::id::RegionId;
 use protocol::topic;
+use tokio::sync::Notify;
 
 use crate::broker::{self, Broker};
 use crate::config::Config;
-use crate::region::{Input, Region};
+use crate::inbox::Input;
+use crate::region::Region;
 
 /// The collector's name at the broker.
 const CLIENT_ID: &str = "collector";
@@ -30,17 +31,18 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     let (address, mut broker) = start_broker(&config).await?;
     let (sender, mut inbox) = connect(&config, address)?;
     let decoder = decoder.await.context("the decoder's table")?;
-    let regions = start_regions(&config, &decoder, &sender)?;
+    let ended = Arc::new(Notify::new());
+    let regions = start_regions(&config, &decoder, (&sender, &ended))?;
     tokio::pin!(shutdown);
     loop {
         tokio::select! {
             () = &mut shutdown => break,
             error = broker_died(&mut broker) => return Err(error.into()),
+            () = ended.notified() => {
+                tracing::error!("a region's machine has stopped");
+                break;
+            }
             event = inbox.recv() => take(event.context("the link has ended")?, &regions),
-        }
-        if let Some((name, _)) = regions.iter().find(|(_, region)| region.thread.is_finished()) {
-            tracing::error!(region = %name, "the region's machine has stopped");
-            break;
         }
     }
     stop(regions, sender).await
@@ -78,10 +80,11 @@ fn connect(
 fn start_regions(
     config: &Config,
     decoder: &Arc<Table>,
-    sender: &link::Sender,
+    (sender, ended): (&link::Sender, &Arc<Notify>),
 ) -> anyhow::Result<BTreeMap<RegionId, Region>> {
     let start = |region: &crate::config::RegionConfig| {
-        let machine = Region::start(config, region, Arc::clone(decoder), sender.clone())?;
+        let ties = (sender.clone(), Arc::clone(ended));
+        let machine = Region::start(config, region, Arc::clone(decoder), ties)?;
         Ok((region.name.clone(), machine))
     };
     config.regions.iter().map(start).collect()
@@ -91,13 +94,13 @@ fn take(event: link::Event, regions: &BTreeMap<RegionId, Region>) {
     match event {
         link::Event::Connected { .. } => {
             for region in regions.values() {
-                hand_over(region, Input::Connected);
+                region.inbox.put(Input::Connected);
             }
         }
         link::Event::Disconnected { reason } => {
             tracing::warn!("no broker: {reason}");
             for region in regions.values() {
-                hand_over(region, Input::Disconnected);
+                region.inbox.put(Input::Disconnected);
             }
         }
         link::Event::Refused { filter } => {
@@ -105,17 +108,9 @@ fn take(event: link::Event, regions: &BTreeMap<RegionId, Region>) {
         }
         link::Event::Message { topic, payload } => {
             if let Some(region) = topic::region(&topic).and_then(|name| regions.get(&name)) {
-                hand_over(region, Input::Message(payload));
+                region.inbox.put(Input::Message(payload));
             }
         }
-    }
-}
-
-/// A machine that lags behind by a whole inbox loses messages, which their
-/// senders send again.
-fn hand_over(region: &Region, input: Input) {
-    if let Err(TrySendError::Full(_)) = region.inbox.try_send(input) {
-        tracing::warn!("a region's machine is overloaded: a message was dropped");
     }
 }
 

@@ -8,6 +8,7 @@ mod daemon;
 pub mod decode;
 pub mod epoch;
 pub mod evidence;
+mod inbox;
 mod region;
 pub mod report;
 mod round;

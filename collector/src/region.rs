@@ -1,10 +1,8 @@
 //! A region's state machine on a thread of its own: its arithmetic keeps no
 //! one else waiting.
 
-use std::iter;
 use std::mem;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -13,46 +11,35 @@ use aggregation::Table;
 use anyhow::Context as _;
 use host::clock;
 use host::journal::Journal;
-use host::store::{self, Sqlite};
+use host::store::{Sqlite, Turns};
 use protocol::collector::Collector;
 use protocol::output::Publication;
 use protocol::record::{Key, Records, Sort};
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 
 use crate::config::{Config, RegionConfig};
 use crate::epoch::Asked;
+use crate::inbox::{self, Inbox, Input, Inputs};
 
-/// Messages that wait for the machine.
-const INBOX: usize = 1024;
-/// The most messages that the machine takes before it does what is due.
-const BATCH: usize = 256;
 /// The longest sleep: a clock that was set, and a next epoch that was asked for,
 /// are noticed within this time.
 const LONGEST_SLEEP: Duration = Duration::from_secs(2);
 
-/// What goes into a region's machine.
-pub(crate) enum Input {
-    /// The link to the broker is up.
-    Connected,
-    /// The link to the broker is down.
-    Disconnected,
-    /// A message of one of the region's meters.
-    Message(Vec<u8>),
-}
-
 /// A region's machine, running.
 pub(crate) struct Region {
-    pub(crate) inbox: SyncSender<Input>,
+    pub(crate) inbox: Inbox,
     pub(crate) thread: JoinHandle<anyhow::Result<()>>,
 }
 
 impl Region {
-    /// Starts the machine. It ends when its inbox is dropped.
+    /// Starts the machine. It ends when its inbox is dropped; where it ends
+    /// by itself, `ended` says so.
     pub(crate) fn start(
         config: &Config,
         region: &RegionConfig,
         decoder: Arc<Table>,
-        sender: link::Sender,
+        (sender, ended): (link::Sender, Arc<Notify>),
     ) -> anyhow::Result<Self> {
         let keystore = config.keystore()?;
         let mut rng = clock::generator()?;
@@ -62,25 +49,37 @@ impl Region {
         let machine = Collector::new(terms, keys, &kept, (decoder, rng), clock::now())
             .with_context(|| format!("region {}", region.name))?;
         let asked = Asked::of(keystore, region.clone());
-        let (inbox, received) = sync_channel(INBOX);
+        let (inbox, inputs) = inbox::open();
         let name = region.name.to_string();
         let runner = Runner {
             machine,
-            store,
+            turns: Turns::new(store),
             asked,
             sender,
             runtime: Handle::current(),
             journal: Journal::default(),
             region: name.clone(),
         };
-        let thread = thread::Builder::new().name(name).spawn(move || runner.run(&received))?;
+        let thread = thread::Builder::new().name(name).spawn(move || {
+            let _guard = Ended(ended);
+            runner.run(&inputs)
+        })?;
         Ok(Self { inbox, thread })
+    }
+}
+
+/// Says that a thread ends, whatever the reason.
+struct Ended(Arc<Notify>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.notify_one();
     }
 }
 
 struct Runner {
     machine: Collector<ElGamal>,
-    store: Sqlite,
+    turns: Turns<Sqlite>,
     asked: Asked,
     sender: link::Sender,
     runtime: Handle,
@@ -89,15 +88,20 @@ struct Runner {
 }
 
 impl Runner {
-    fn run(mut self, inbox: &Receiver<Input>) -> anyhow::Result<()> {
+    fn run(mut self, inputs: &Inputs) -> anyhow::Result<()> {
         loop {
             self.empty_outputs()?;
-            let due = self.machine.poll_timeout().map_or(LONGEST_SLEEP, clock::until);
-            match inbox.recv_timeout(due.min(LONGEST_SLEEP)) {
-                Ok(first) => self.take(iter::once(first).chain(inbox.try_iter()).take(BATCH))?,
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return self.empty_outputs(),
+            if let Some(again) = self.turns.poll_timeout() {
+                if inputs.is_closed_within(clock::until(again).min(LONGEST_SLEEP)) {
+                    return Ok(());
+                }
+                continue;
             }
+            let due = self.machine.poll_timeout().map_or(LONGEST_SLEEP, clock::until);
+            let Some(waiting) = inputs.take(due.min(LONGEST_SLEEP)) else {
+                return self.empty_outputs();
+            };
+            self.take(waiting)?;
             self.look_for_a_next_epoch()?;
             let now = clock::now();
             if self.machine.poll_timeout().is_some_and(|due| due <= now) {
@@ -122,7 +126,7 @@ impl Runner {
     }
 
     /// Takes what waits, the messages between two events of the link together.
-    fn take(&mut self, waiting: impl Iterator<Item = Input>) -> anyhow::Result<()> {
+    fn take(&mut self, waiting: Vec<Input>) -> anyhow::Result<()> {
         let mut messages = Vec::new();
         for input in waiting {
             let handle = match input {
@@ -143,7 +147,7 @@ impl Runner {
     }
 
     fn empty_outputs(&mut self) -> anyhow::Result<()> {
-        let Self { machine, store, sender, runtime, journal, region, asked: _ } = self;
+        let Self { machine, turns, sender, runtime, journal, region, asked: _ } = self;
         // What cannot be published now is sent again by the machine itself: on
         // the next connection, or when its patience ends.
         let publish = |Publication { topic, payload, retain }| match runtime
@@ -153,7 +157,7 @@ impl Runner {
             Err(error) => tracing::warn!(region, "not published: {error}"),
         };
         let note = |event: &_| journal.note(region, event);
-        store::carry_out(|| machine.poll_output(), store, publish, note)
+        Ok(turns.carry_out(|| machine.poll_output(), clock::now(), publish, note)?)
     }
 }
 

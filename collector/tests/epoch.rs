@@ -133,7 +133,7 @@ impl Folder {
             Output::Persist(change) => Some(change),
             _ => None,
         });
-        store.commit(changes.collect()).unwrap();
+        store.commit(&changes.collect::<Vec<_>>()).unwrap();
     }
 }
 
@@ -248,7 +248,7 @@ fn who_has_not_proved_what_it_was_asked_to_is_shown() {
     let kept = Kept { epoch: Epoch(1), key: identity(1).key(), said };
     let change = Change::Write(Key::unproven(&meter), encode(&kept).into());
     let keystore = Keystore::open(&folder.path("state")).unwrap();
-    Sqlite::open(&keystore, "region-north.db").unwrap().commit(vec![change]).unwrap();
+    Sqlite::open(&keystore, "region-north.db").unwrap().commit(&[change]).unwrap();
     let said = folder.run(&["show", "--region", "north"]).unwrap();
     let line = "region north: m-1 has not proved 2 slots of step 0 of window 7 of epoch 1: it \
                 sent no proof in time\n";

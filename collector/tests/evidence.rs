@@ -59,7 +59,7 @@ impl Kept {
             let key = Key::evidence(Epoch(1), &evidence.digest());
             Change::Write(key, evidence.to_bytes().into())
         };
-        store.commit(evidence.iter().map(write).collect()).unwrap();
+        store.commit(&evidence.iter().map(write).collect::<Vec<_>>()).unwrap();
         Self { dir, config, _running: store }
     }
 

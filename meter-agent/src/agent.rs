@@ -7,7 +7,7 @@ use aggregation::ElGamal;
 use anyhow::Context as _;
 use host::clock;
 use host::journal::Journal;
-use host::store::{self, Sqlite, Store as _};
+use host::store::{Sqlite, Store as _, Turns};
 use protocol::message::State;
 use protocol::meter::Meter;
 use protocol::output::Publication;
@@ -37,7 +37,10 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
             () = &mut shutdown => break,
             () = tokio::time::sleep(wait) => {}
             () = agent.slots.arrival() => {}
-            event = inbox.recv() => agent.take(event.context("the link has ended")?)?,
+            // Where the disk is full, messages wait at the broker.
+            event = inbox.recv(), if !agent.turns.is_waiting() => {
+                agent.take(event.context("the link has ended")?)?;
+            }
         }
     }
     if let Err(error) = agent.sender.close().await {
@@ -49,7 +52,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
 struct Agent {
     meter: Meter<ElGamal>,
     region: String,
-    store: Sqlite,
+    turns: Turns<Sqlite>,
     sender: link::Sender,
     slots: Slots,
     machine: Machine,
@@ -74,7 +77,7 @@ impl Agent {
             meter,
             region: config.region.to_string(),
             machine: Machine::open(keystore.dir()),
-            store,
+            turns: Turns::new(store),
             sender,
             slots,
             journal: Journal::default(),
@@ -102,6 +105,11 @@ impl Agent {
     }
 
     fn do_what_is_due(&mut self) -> anyhow::Result<()> {
+        self.empty_outputs()?;
+        if self.turns.is_waiting() {
+            // What the source tells waits in the source.
+            return Ok(());
+        }
         let now = clock::now();
         if self.meter.poll_timeout().is_some_and(|due| due <= now) {
             self.meter.handle_timeout(now);
@@ -116,20 +124,19 @@ impl Agent {
     }
 
     fn wake(&self) -> Timestamp {
+        if let Some(again) = self.turns.poll_timeout() {
+            return again;
+        }
         let slots = self.slots.poll_timeout(self.meter.grid().as_ref());
         let due = self.meter.poll_timeout().into_iter().chain(slots);
         due.fold(self.next_state, Timestamp::min)
     }
 
     fn empty_outputs(&mut self) -> anyhow::Result<()> {
-        let Self { meter, store, sender, journal, region, .. } = self;
+        let Self { meter, turns, sender, journal, region, .. } = self;
         let publish = |message| publish(sender, message);
-        store::carry_out(
-            || meter.poll_output(),
-            store,
-            publish,
-            |event| journal.note(region, event),
-        )
+        let note = |event: &_| journal.note(region, event);
+        Ok(turns.carry_out(|| meter.poll_output(), clock::now(), publish, note)?)
     }
 
     fn state(&mut self) -> State {

@@ -159,7 +159,7 @@ impl Street {
             let outputs: Vec<_> = std::iter::from_fn(|| self.collector.poll_output()).collect();
             let mut is_quiet = outputs.is_empty();
             let (messages, changes) = apart(outputs);
-            store.commit(changes).unwrap();
+            store.commit(&changes).unwrap();
             for meter in &mut self.meters {
                 for message in &messages {
                     meter.handle_message(message, now);

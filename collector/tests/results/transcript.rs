@@ -134,7 +134,7 @@ fn rounds_of_an_epoch_that_is_over_are_exported_with_its_roster() {
         Change::Erase(roster.clone()),
         Change::Write(Key::past_roster(roster.epoch), signed.to_vec().into()),
     ];
-    hub.store.commit(changes).unwrap();
+    hub.store.commit(&changes).unwrap();
     assert_eq!(fs::read(hub.export(&["--window", "0"])).unwrap(), before);
     assert!(hub.verify(&file, &["--registrar", &key]).is_ok());
 }

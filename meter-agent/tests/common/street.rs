@@ -255,6 +255,6 @@ pub(crate) fn kept(disk: &Records) -> (tempfile::TempDir, Config, Sqlite) {
     let mut store = Sqlite::open(&config.keystore().unwrap(), "meter.db").unwrap();
     let all = Sort::ALL.iter().flat_map(|sort| disk.of(*sort));
     let write = |(key, value): (&_, &[u8])| Change::Write(Clone::clone(key), value.to_vec().into());
-    store.commit(all.map(write).collect()).unwrap();
+    store.commit(&all.map(write).collect::<Vec<_>>()).unwrap();
     (dir, config, store)
 }
