@@ -11,7 +11,8 @@ use protocol::members::MemberSet;
 use protocol::message::{
     Challenge, Claim, Complaint, Confirmation, Contribution, Dealing, Dealings, Endorsement,
     FinalListing, Inquiry, Invitation, Invited, KeyPart, KeyParts, Kind, Listing, Member, Omission,
-    Outcome, Proof, Receipt, Refusal, Request, Roster, Share, State, Status, Unproven,
+    Outcome, Proof, Recall, Receipt, Recollection, Refusal, Request, Roster, Share, State, Status,
+    Unproven,
 };
 use protocol::parameters::{Parameters, Threshold};
 use protocol::reading::Register;
@@ -169,6 +170,8 @@ fn of_epoch(envelope: &Envelope) -> Result<Value, Rejection> {
             json!({ "slots": body.slots, "registers": proofs.collect::<Map<_, _>>() })
         }
         Kind::Unproven => plain::<Unproven>(envelope)?,
+        Kind::Recall => recall(&envelope.peek()?),
+        Kind::Recollection => recollection(&envelope.peek()?),
         Kind::State => plain::<State>(envelope)?,
         _ => return Err(Rejection::Kind),
     })
@@ -187,6 +190,25 @@ fn listing(body: &Listing) -> Value {
     let counted: Vec<_> = body.sets.iter().map(MemberSet::count).collect();
     let void: Vec<_> = body.void.keys().collect();
     json!({ "portion": body.portion, "previous": body.previous, "counted": counted, "void": void })
+}
+
+/// A recall: of how many members something is held.
+fn recall(body: &Recall) -> Value {
+    let slots = body.slots.iter().map(|(slot, set)| (slot.to_string(), set.count().into()));
+    let claims = body.claims.iter();
+    let claims = claims.map(|(portion, set)| json!({ "portion": portion, "held": set.count() }));
+    json!({ "held": slots.collect::<Map<_, _>>(), "claims": claims.collect::<Vec<_>>() })
+}
+
+/// A recollection: what was contributed, and which requests were answered.
+fn recollection(body: &Recollection) -> Value {
+    let slots = body.slots.iter().map(|(slot, said)| {
+        let answered = said.answered.as_ref();
+        let answered = answered
+            .map(|answered| json!({ "request": answered.request, "of": answered.set.count() }));
+        (slot.to_string(), json!({ "is_sent": said.is_sent, "answered": answered }))
+    });
+    json!({ "slots": slots.collect::<Map<_, _>>() })
 }
 
 /// Who has signed messages that are passed on.

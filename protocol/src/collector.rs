@@ -271,6 +271,7 @@ impl<S: Scheme> Collector<S> {
             Kind::Endorsement => book.handle_endorsement(core, (envelope, message), now),
             Kind::Inquiry => book.handle_inquiry(core, envelope, now),
             Kind::Evidence => book.handle_evidence(core, envelope),
+            Kind::Recollection => book.handle_recollection(core, envelope, now),
             Kind::Proof => {
                 book.handle_proof(core, envelope)?;
                 self.leave_out(now);

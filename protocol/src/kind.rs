@@ -100,4 +100,8 @@ kinds! {
     Proof = 25 "proof",
     /// Collector to all: a member has not proved what it was asked to.
     Unproven = 26 "unproven",
+    /// Collector to all: what it holds after a start, and may have lost more.
+    Recall = 27 "recall",
+    /// Member to collector: what it has contributed and answered there.
+    Recollection = 28 "recollection",
 }

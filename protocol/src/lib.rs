@@ -25,6 +25,7 @@ pub mod parameters;
 pub mod portion;
 mod range_proof;
 pub mod reading;
+mod recall;
 pub mod record;
 pub mod release;
 pub mod report;

@@ -32,6 +32,7 @@ bodies! {
     KeyParts Dealing Dealings Complaint Confirmation Omission
     Listing Endorsement FinalListing Inquiry Evidence
     Challenge Proof Unproven
+    Recall Recollection
 }
 
 /// Who may join an epoch, under which parameters. Every key part answers one
@@ -289,6 +290,44 @@ pub enum Lapse {
     Bad,
     /// It sent none in time.
     Silent,
+}
+
+/// What a collector holds after a start. It may have lost more: members send
+/// what it lacks, and say what they have answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct Recall {
+    /// Slots that have ended and of which it has committed no set, each with
+    /// the members whose contributions it holds.
+    pub slots: BTreeMap<Slot, MemberSet>,
+    /// Portions with a final listing whose bills it has not asked for, each
+    /// with the members whose claims it holds.
+    pub claims: BTreeMap<Portion, MemberSet>,
+}
+
+/// What a member knows of the slots of a recall.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct Recollection {
+    /// Each slot of the recall.
+    pub slots: BTreeMap<Slot, Remembered>,
+}
+
+/// What a member knows of a slot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct Remembered {
+    /// Whether it has a contribution there, which the collector holds or is
+    /// sent.
+    pub is_sent: bool,
+    /// What it has answered as a holder.
+    pub answered: Option<Answered>,
+}
+
+/// The set of a slot that a holder has answered.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize_tuple, Deserialize_tuple)]
+pub struct Answered {
+    /// Digest of the request.
+    pub request: Digest,
+    /// The members that it lists.
+    pub set: MemberSet,
 }
 
 /// A holder does not help with a request.

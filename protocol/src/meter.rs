@@ -213,7 +213,8 @@ impl<S: Scheme> Meter<S> {
             | Kind::Request
             | Kind::Listing
             | Kind::FinalListing
-            | Kind::Challenge => match self.epochs.get_mut(&header.epoch) {
+            | Kind::Challenge
+            | Kind::Recall => match self.epochs.get_mut(&header.epoch) {
                 Some(member) => member.handle(&mut self.core, (&envelope, message), now),
                 None => Err(Rejection::Epoch),
             },

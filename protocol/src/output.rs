@@ -183,6 +183,10 @@ pub enum Event {
     Challenged { portion: Portion, meters: usize, slots: usize },
     #[error("{meter} has not proved {slots} contributions of {portion}: {why}")]
     Unproven { meter: MeterId, portion: Portion, slots: usize, why: Lapse },
+    #[error("asking members for what may be lost of {slots} slots and {portions} portions")]
+    Recalled { slots: usize, portions: usize },
+    #[error("slot {slot} was asked about before: its set of {counted} is taken up again")]
+    Adopted { slot: Slot, counted: usize },
     #[error("opened {target}, {counted} counted")]
     Combined { target: Target, counted: usize },
     #[error("abandoned {target}: {reason}")]
@@ -228,6 +232,8 @@ impl Event {
             Self::ClaimRefused { .. } => "claim-refused",
             Self::BadShare { .. } => "bad-share",
             Self::HolderRefused { .. } => "holder-refused",
+            Self::Recalled { .. } => "recalled",
+            Self::Adopted { .. } => "adopted",
             Self::Combined { .. } => "combined",
             Self::Abandoned { .. } => "abandoned",
         }
@@ -245,6 +251,8 @@ impl Event {
                 | Self::Opened { .. }
                 | Self::Listed { .. }
                 | Self::Challenged { .. }
+                | Self::Recalled { .. }
+                | Self::Adopted { .. }
                 | Self::Combined { .. }
         )
     }

@@ -19,7 +19,7 @@ use crate::envelope::{Envelope, encode};
 use crate::id::{Digest, MeterId};
 use crate::listing::{Listed, portion_of};
 use crate::members::MemberSet;
-use crate::message::{Request, Share, Target};
+use crate::message::{Answered, Request, Share, Target};
 use crate::portion::Portion;
 use crate::record::{Change, Records, Unreadable};
 use crate::roster::AcceptedRoster;
@@ -176,6 +176,12 @@ impl<S: Scheme> Guard<S> {
     #[must_use]
     pub fn set(&self, slot: Slot) -> Option<&MemberSet> {
         self.ledger.set(slot)
+    }
+
+    /// The set that this holder answered for a slot, with the request's digest.
+    #[must_use]
+    pub fn answered(&self, slot: Slot) -> Option<Answered> {
+        self.ledger.answered(slot)
     }
 
     /// The signed request that this holder answered for a slot, if it came

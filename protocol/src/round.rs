@@ -139,14 +139,32 @@ impl<S: Scheme> Round<S> {
 
     /// Commits the set and turns to the holders. `seal` signs the request.
     pub fn commit(&mut self, roster: &AcceptedRoster<S>, seal: impl FnOnce(&Request) -> Vec<u8>) {
-        let messages = self.entries.values();
-        let messages = messages.map(|entry| ByteBuf::from(entry.message.clone())).collect();
-        let request = match self.target {
-            Target::Region(slot) => Request::Region(slot, messages),
-            Target::Bill(portion) => Request::Bill(portion, messages),
-        };
+        let request = self.request_of(self.entries.values());
         let message = seal(&request);
         self.ask(roster, &request, message);
+    }
+
+    /// The digest of the request that lists these members' entries; none if one
+    /// of them is not in the round.
+    #[must_use]
+    pub fn digest_of(&self, members: &BTreeSet<&MeterId>) -> Option<Digest> {
+        let entries: Option<Vec<_>> =
+            members.iter().map(|member| self.entries.get(*member)).collect();
+        Some(release::digest(&self.request_of(entries?)))
+    }
+
+    /// Drops the entries of all others; whose they were.
+    pub fn keep(&mut self, members: &BTreeSet<&MeterId>) -> Vec<MeterId> {
+        let dropped = self.entries.extract_if(.., |meter, _| !members.contains(meter));
+        dropped.map(|(meter, _)| meter).collect()
+    }
+
+    fn request_of<'a>(&self, entries: impl IntoIterator<Item = &'a Entry<S>>) -> Request {
+        let messages = entries.into_iter().map(|entry| ByteBuf::from(entry.message.clone()));
+        match self.target {
+            Target::Region(slot) => Request::Region(slot, messages.collect()),
+            Target::Bill(portion) => Request::Bill(portion, messages.collect()),
+        }
     }
 
     /// Turns to the holders again with a set that was committed before, by a

@@ -31,13 +31,15 @@ pub enum MeterTopic {
     Evidence,
     /// Its answers to challenges.
     Proof,
+    /// What it knows of slots that the collector may have lost.
+    Recollection,
     /// How its machine is.
     State,
 }
 
 impl MeterTopic {
     /// What the collector subscribes to.
-    const FOR_COLLECTOR: [Self; 9] = [
+    const FOR_COLLECTOR: [Self; 10] = [
         Self::Keygen,
         Self::Contribution,
         Self::Share,
@@ -47,6 +49,7 @@ impl MeterTopic {
         Self::Listing,
         Self::Evidence,
         Self::Proof,
+        Self::Recollection,
     ];
 
     fn as_str(self) -> &'static str {
@@ -60,6 +63,7 @@ impl MeterTopic {
             Self::Listing => "listing",
             Self::Evidence => "evidence",
             Self::Proof => "proof",
+            Self::Recollection => "recollection",
             Self::State => "state",
         }
     }
@@ -86,6 +90,8 @@ pub enum CollectorTopic {
     Challenge(MeterId),
     /// Who has not proved what it was asked to.
     Unproven,
+    /// What the collector holds after a start.
+    Recall,
 }
 
 impl fmt::Display for CollectorTopic {
@@ -100,6 +106,7 @@ impl fmt::Display for CollectorTopic {
             Self::Receipt(meter) => write!(f, "receipt/{meter}"),
             Self::Challenge(meter) => write!(f, "challenge/{meter}"),
             Self::Unproven => f.write_str("unproven"),
+            Self::Recall => f.write_str("recall"),
         }
     }
 }
@@ -144,6 +151,7 @@ pub fn meter_subscriptions(region: &RegionId, meter: &MeterId) -> Vec<String> {
         CollectorTopic::Roster,
         CollectorTopic::Request,
         CollectorTopic::Listing,
+        CollectorTopic::Recall,
     ];
     shared.iter().chain(&own).map(|topic| of_collector(region, topic)).collect()
 }
@@ -198,6 +206,6 @@ mod tests {
     fn no_party_subscribes_to_json_views() {
         let (region, meter) = region_and_meter();
         let all = [meter_subscriptions(&region, &meter), collector_subscriptions(&region)].concat();
-        assert!(all.iter().all(|topic| !is_json(topic)) && all.len() == 15);
+        assert!(all.iter().all(|topic| !is_json(topic)) && all.len() == 17);
     }
 }

@@ -34,9 +34,10 @@ use protocol::identity::Identity;
 use protocol::keygen;
 use protocol::listing;
 use protocol::message::{
-    Challenge, Claim, Complaint, Confirmation, Contribution, Dealing, Dealings, Endorsement,
-    FinalListing, Inquiry, KeyPart, KeyParts, Kind, Lapse, Listing, Member, Omission, Outcome,
-    Phase, Proof, Receipt, Refusal, Roster, Share, State, Status, Subject, Target, Unproven,
+    Answered, Challenge, Claim, Complaint, Confirmation, Contribution, Dealing, Dealings,
+    Endorsement, FinalListing, Inquiry, KeyPart, KeyParts, Kind, Lapse, Listing, Member, Omission,
+    Outcome, Phase, Proof, Recall, Receipt, Recollection, Refusal, Remembered, Roster, Share,
+    State, Status, Subject, Target, Unproven,
 };
 use protocol::parameters::{Parameters, RangeProofs};
 use protocol::roster::AcceptedRoster;
@@ -410,6 +411,33 @@ fn endorsement(street: &Street) -> Endorsement {
 }
 
 #[test]
+fn a_recall_is_written_as_before() {
+    let street = Street::new();
+    let body = Recall {
+        slots: BTreeMap::from([(first_slot(), set([0, 1, 3]))]),
+        claims: BTreeMap::from([(portion(0), set([2]))]),
+    };
+    let message = street.by_collector(&body);
+    let signed = (&collector_identity(), street.roster.digest());
+    let names = ["slots", "held", "claims", "window", "step", "held"];
+    check(&message, signed, &body, &names);
+}
+
+#[test]
+fn a_recollection_is_written_as_before() {
+    let street = Street::new();
+    let answered = Answered { request: Digest::of("request", b"golden"), set: set([0, 1, 3]) };
+    let said = |answered| Remembered { is_sent: true, answered };
+    let slots = [(first_slot(), said(Some(answered))), (first_slot().plus(1), said(None))];
+    let body = Recollection { slots: slots.into() };
+    let message = street.by_meter(&body);
+    let signed = (&meter_identity(0), street.roster.digest());
+    let one = ["remembered", "is_sent", "answered"];
+    let names = [&["slots"][..], &one, &["request", "set"], &one].concat();
+    check(&message, signed, &body, &names);
+}
+
+#[test]
 fn a_listing_is_written_as_before() {
     let street = Street::new();
     let body = listing(&street);
@@ -593,7 +621,7 @@ fn every_kind_has_a_golden_message() {
     // A contribution has two forms.
     assert_eq!(files.count(), Kind::ALL.len() + 1);
     let numbers: Vec<_> = Kind::ALL.iter().map(|kind| u8::from(*kind)).collect();
-    assert_eq!(numbers, (1..=26).collect::<Vec<_>>());
+    assert_eq!(numbers, (1..=28).collect::<Vec<_>>());
 }
 
 #[test]

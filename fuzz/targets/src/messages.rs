@@ -17,7 +17,7 @@ use protocol::members::MemberSet;
 use protocol::message::{
     Challenge, Claim, Complaint, Confirmation, Contribution, Dealing, Dealings, Endorsement,
     FinalListing, Inquiry, Invitation, KeyPart, KeyParts, Kind, Listing, Omission, Outcome, Proof,
-    Receipt, Refusal, Request, Roster, Share, State, Status, Unproven,
+    Recall, Receipt, Recollection, Refusal, Request, Roster, Share, State, Status, Unproven,
 };
 use protocol::meter::Meter;
 use protocol::output::{Event, Output};
@@ -113,6 +113,8 @@ fn stays_shut_for_each_kind(envelope: &Envelope) {
     stays_shut::<Challenge>(envelope);
     stays_shut::<Proof>(envelope);
     stays_shut::<Unproven>(envelope);
+    stays_shut::<Recall>(envelope);
+    stays_shut::<Recollection>(envelope);
 }
 
 fn stays_shut<M: Message>(envelope: &Envelope) {
@@ -160,6 +162,8 @@ pub fn message(data: &[u8]) -> bool {
         Kind::Challenge => read(payload, &sender, |_: &Challenge| ()),
         Kind::Proof => read(payload, &sender, proof),
         Kind::Unproven => read(payload, &sender, has_a_view::<Unproven>),
+        Kind::Recall => read(payload, &sender, |_: &Recall| ()),
+        Kind::Recollection => read(payload, &sender, |_: &Recollection| ()),
         Kind::Evidence => read(payload, &sender, |body: &Evidence| drop(body.check())),
     }
 }
@@ -176,7 +180,8 @@ fn sender(kind: Kind) -> Sender {
         | Kind::Listing
         | Kind::FinalListing
         | Kind::Challenge
-        | Kind::Unproven => Sender::Collector,
+        | Kind::Unproven
+        | Kind::Recall => Sender::Collector,
         Kind::KeyPart
         | Kind::Dealing
         | Kind::Complaint
@@ -186,6 +191,7 @@ fn sender(kind: Kind) -> Sender {
         | Kind::Inquiry
         | Kind::Evidence
         | Kind::Proof
+        | Kind::Recollection
         | Kind::Contribution
         | Kind::Share
         | Kind::Claim

@@ -7,6 +7,7 @@ mod intake;
 mod kept;
 mod listings;
 mod omissions;
+mod recall;
 mod schedule;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +33,7 @@ use super::Core;
 use audits::Audits;
 pub use kept::KeptError;
 use listings::Listings;
+use recall::Recalling;
 
 /// How far a member's clock may run ahead of the collector's.
 const CLOCK_AHEAD: Duration = Duration::from_secs(2);
@@ -53,6 +55,7 @@ pub(super) struct Book<S: Scheme> {
     next_slot: Slot,
     listings: Listings,
     audits: Audits,
+    recalling: Recalling,
     /// Rounds of earlier windows are dropped.
     oldest_window: Window,
     /// No round closes before that: after a start, members have a grace to
@@ -78,6 +81,7 @@ impl<S: Scheme> Book<S> {
             erased: roster.body().first_slot,
             listings: Listings::default(),
             audits: Audits::default(),
+            recalling: Recalling::started(Slot(0)),
             oldest_window: Window(0),
             roster,
             signed_roster,
@@ -161,6 +165,7 @@ impl<S: Scheme> Book<S> {
 
     /// Asks again for what is open, and says where it stands.
     pub(super) fn publish_requests(&mut self, core: &mut Core<S>, now: Timestamp) {
+        self.publish_recall(core, now);
         self.publish_listings_again(core);
         self.publish_challenges(core, now);
         for (target, round) in &self.rounds {
@@ -207,7 +212,14 @@ impl<S: Scheme> Book<S> {
             Admission::Known | Admission::Conflict => {}
         }
         let on_time = admission != Admission::Late;
-        self.receipt(core, &Receipt { meter, slot, on_time, contribution });
+        let receipt = Receipt { meter, slot, on_time, contribution };
+        // What members have answered may have left it out: no receipt would be
+        // true before they are heard.
+        if self.is_recalled(slot) {
+            self.adopt_if_made(core, slot, now);
+        } else {
+            self.receipt(core, &receipt);
+        }
         self.close_slots(core, now);
         Ok(())
     }

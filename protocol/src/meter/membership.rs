@@ -6,6 +6,7 @@ mod claims;
 mod disputes;
 mod gaps;
 mod listings;
+mod recalls;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,6 +35,7 @@ use challenges::Proofs;
 use claims::OwnClaim;
 pub(crate) use gaps::Gap;
 use gaps::Gaps;
+use recalls::Recalls;
 
 /// The shortest time between two refusals that are published.
 const REFUSAL_SPAN_MS: u64 = 1000;
@@ -47,6 +49,7 @@ pub(super) struct Membership<S: Scheme> {
     claims: BTreeMap<Portion, OwnClaim>,
     gaps: Gaps,
     proofs: Proofs,
+    recalls: Recalls,
     /// Portions whose final listings this meter asks for.
     wanted: BTreeSet<Portion>,
     inquiry: Option<Retry>,
@@ -78,6 +81,7 @@ impl<S: Scheme> Membership<S> {
             claims: BTreeMap::new(),
             gaps: Gaps::default(),
             proofs: Proofs::default(),
+            recalls: Recalls::default(),
             wanted: BTreeSet::new(),
             inquiry: None,
             inquired: None,
@@ -257,6 +261,7 @@ impl<S: Scheme> Membership<S> {
         }
         match envelope.header().kind {
             Kind::Challenge => return self.handle_challenge(core, envelope, now),
+            Kind::Recall => return self.handle_recall(core, envelope, now),
             Kind::Listing => self.handle_listing(core, envelope, now),
             Kind::FinalListing => self.handle_final(core, (envelope, message), now),
             _ => self.handle_request(core, (envelope, message), now),
@@ -361,6 +366,7 @@ impl<S: Scheme> Membership<S> {
     pub(super) fn handle_timeout(&mut self, core: &mut Core, now: Timestamp) {
         self.say_again(core, now, now);
         self.say_proofs(core, now);
+        self.recollect(core, now);
         while self.covers_next_closing() && self.listing_due() <= now {
             self.close_window(core, now);
         }
@@ -373,7 +379,8 @@ impl<S: Scheme> Membership<S> {
         let claims = self.claims.values().filter_map(|claim| Some(claim.retry?.due()));
         let due = self.covers_next_closing().then(|| self.listing_due());
         let inquiry = self.inquiry.map(|retry| retry.due());
-        claims.chain(self.outbox.due()).chain(self.proofs.due()).chain(inquiry).chain(due).min()
+        let said = [self.outbox.due(), self.proofs.due(), self.recalls.due()];
+        claims.chain(said.into_iter().flatten()).chain(inquiry).chain(due).min()
     }
 
     /// From when on others must have the final listings of the next window.

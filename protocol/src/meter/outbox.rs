@@ -152,6 +152,13 @@ impl<S: Scheme> Outbox<S> {
         self.slots.get(&slot).map(|sent| sent.message.as_slice())
     }
 
+    /// A contribution that is in the sum of its slot, or may be.
+    pub(super) fn countable(&self, slot: Slot) -> Option<&[u8]> {
+        let sent = self.slots.get(&slot)?;
+        let is_left_out = matches!(sent.standing, Standing::Pooled | Standing::Void);
+        (!is_left_out).then_some(sent.message.as_slice())
+    }
+
     /// Takes a contribution; the change that makes it durable.
     pub(super) fn add(
         &mut self,

@@ -11,7 +11,7 @@ use crate::envelope::{Envelope, encode};
 use crate::id::{Digest, MeterId};
 use crate::listing::Listed;
 use crate::members::MemberSet;
-use crate::message::{Share, Target};
+use crate::message::{Answered, Share, Target};
 use crate::portion::Portion;
 use crate::reading::Register;
 use crate::record::{self, Change, Key, Records, Sort, Unreadable};
@@ -35,7 +35,7 @@ pub(crate) struct AnsweredBills {
     pub(crate) share: Share,
 }
 
-struct Answered {
+struct Kept {
     members: MemberSet,
     share: Share,
     /// The signed request, if it came since this start.
@@ -45,7 +45,7 @@ struct Answered {
 type Claimed<S> = BTreeMap<Register, <S as Scheme>::Aggregate>;
 
 pub(super) struct Ledger<S: Scheme> {
-    sets: BTreeMap<Slot, Answered>,
+    sets: BTreeMap<Slot, Kept>,
     bills: BTreeMap<(Portion, Digest), Share>,
     claims: BTreeMap<(Portion, MeterId), Claimed<S>>,
 }
@@ -67,7 +67,7 @@ impl<S: Scheme> Ledger<S> {
             let AnsweredSet { members, share } = record::read(key, bytes)?;
             let members = members.iter().filter_map(|meter| roster.member(meter));
             let members = members.map(|(of, _)| of).collect();
-            self.sets.insert(Slot(key.position), Answered { members, share, request: None });
+            self.sets.insert(Slot(key.position), Kept { members, share, request: None });
         }
         for (key, bytes) in kept.within(Sort::Bill, roster.epoch()) {
             let AnsweredBills { claims, share } = record::read(key, bytes)?;
@@ -122,7 +122,7 @@ impl<S: Scheme> Ledger<S> {
                 let record = encode(&AnsweredSet { members: listed, share: share.clone() });
                 let members = super::members(roster, entries);
                 let request = Some(message.to_vec());
-                self.sets.insert(slot, Answered { members, share, request });
+                self.sets.insert(slot, Kept { members, share, request });
                 record
             }
             Target::Bill(portion) => {
@@ -145,6 +145,12 @@ impl<S: Scheme> Ledger<S> {
     /// The members of the set that was answered for a slot.
     pub(super) fn set(&self, slot: Slot) -> Option<&MemberSet> {
         self.sets.get(&slot).map(|answered| &answered.members)
+    }
+
+    /// The set that was answered for a slot, with the request's digest.
+    pub(super) fn answered(&self, slot: Slot) -> Option<Answered> {
+        let Kept { members, share, .. } = self.sets.get(&slot)?;
+        Some(Answered { request: share.request, set: members.clone() })
     }
 
     /// The signed request that was answered for a slot, if it is at hand.

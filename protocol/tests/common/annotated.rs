@@ -94,15 +94,7 @@ impl<'a> Walk<'a> {
                 let words = std::str::from_utf8(content).unwrap();
                 self.line(&[head, content].concat(), &format!("{name}: {words:?}"));
             }
-            4 => {
-                self.line(head, &format!("{name}: {argument} elements"));
-                self.depth += 1;
-                for _ in 0..argument {
-                    let name = self.names.next().copied().unwrap_or("element");
-                    self.item(name);
-                }
-                self.depth -= 1;
-            }
+            4 => self.elements(head, name, argument),
             5 => {
                 self.line(head, &format!("{name}: {argument} entries"));
                 self.depth += 1;
@@ -116,6 +108,16 @@ impl<'a> Walk<'a> {
         }
     }
 
+    fn elements(&mut self, head: &[u8], name: &str, count: u64) {
+        self.line(head, &format!("{name}: {count} elements"));
+        self.depth += 1;
+        for _ in 0..count {
+            let name = self.names.next().copied().unwrap_or("element");
+            self.item(name);
+        }
+        self.depth -= 1;
+    }
+
     /// An entry of a map: a field, a header parameter, or a register's.
     fn entry(&mut self) {
         let (major, argument, head) = self.start();
@@ -124,11 +126,17 @@ impl<'a> Walk<'a> {
                 ("1 (algorithm)".to_owned(), "alg".to_owned())
             }
             (0, 4) => ("4 (key id)".to_owned(), "kid".to_owned()),
-            (0, register) => {
+            (0, number) => {
                 let name = self.names.next().copied().unwrap_or(HIDDEN);
-                (format!("{register} (a register)"), name.to_owned())
+                let of = if number < 4 { "register" } else { "slot" };
+                (format!("{number} (a {of})"), name.to_owned())
             }
             (1, number) => (format!("-{} (private)", number + 1), "context".to_owned()),
+            (4, count) => {
+                self.elements(head, "key", count);
+                let name = self.names.next().copied().unwrap_or("value");
+                return self.item(name);
+            }
             _ => {
                 let content = self.take(usize::try_from(argument).unwrap());
                 let word = std::str::from_utf8(content).unwrap();

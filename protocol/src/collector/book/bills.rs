@@ -105,7 +105,9 @@ impl<S: Scheme> Book<S> {
         let (owner, _) = self.roster.member(&claim.meter)?;
         let mut sums: BTreeMap<Register, S::Aggregate> = BTreeMap::new();
         for slot in self.listings.final_of(portion)?.billed(owner) {
-            let counted = self.rounds.get(&Target::Region(slot))?.counted(&claim.meter)?;
+            // The set of a slot may be known by what holders have answered,
+            // where this collector cannot ask about it again.
+            let counted = self.rounds.get(&Target::Region(slot))?.entry(&claim.meter)?;
             for (register, hidden) in &counted.hidden {
                 self.roster.scheme().fold(sums.entry(*register).or_default(), hidden);
             }
@@ -118,7 +120,7 @@ impl<S: Scheme> Book<S> {
     pub(super) fn close_portions(&mut self, core: &mut Core<S>, now: Timestamp) {
         for portion in self.unasked() {
             let target = Target::Bill(portion);
-            let over = self.claims_close(portion.window) <= now;
+            let over = self.claims_close(portion) <= now;
             if !over && !self.has_claimed_all(portion) {
                 continue;
             }
@@ -158,7 +160,7 @@ impl<S: Scheme> Book<S> {
             .map(|(_, meter)| meter)
     }
 
-    fn has_claimed_all(&self, portion: Portion) -> bool {
+    pub(super) fn has_claimed_all(&self, portion: Portion) -> bool {
         let round = self.rounds.get(&Target::Bill(portion));
         self.claimants(portion).all(|meter| round.is_some_and(|round| round.has(meter)))
     }

@@ -20,6 +20,7 @@ use crate::slot::{Slot, Timestamp, Window};
 use super::super::Core;
 use super::super::past::{TRANSCRIPTS, oldest_transcript};
 use super::audits::Audits;
+use super::recall::Recalling;
 use super::{Book, Told, UNNOTICED, persist};
 
 /// A record that is not what was written.
@@ -52,6 +53,7 @@ impl<S: Scheme> Book<S> {
         let grace = roster.parameters().grace();
         let mut book = Self::new(roster, signed_roster, now);
         book.patience = now + grace;
+        book.recalling = Recalling::started(book.roster.grid().slot_at(now));
         book.accused = accused(&book.roster, kept);
         book.restore_listings(kept)?;
         book.audits = Audits::restore(&book, kept)?;
@@ -64,6 +66,7 @@ impl<S: Scheme> Book<S> {
         };
         book.restore_entries(kept, is_needed)?;
         book.restore_transcripts(kept, is_needed)?;
+        book.turn_back(slot);
         book.restore_what_is_said(now);
         Ok(book)
     }

@@ -21,6 +21,7 @@ use crate::tariff::StepId;
 use crate::topic::CollectorTopic;
 
 use super::super::Core;
+use super::recall::Named;
 use super::{Book, persist};
 
 /// The shortest time between two answers to inquiries about one portion.
@@ -31,7 +32,13 @@ pub(super) enum Stage {
     /// Holders are asked to endorse it.
     Published { listing: Listing, message: Vec<u8>, endorsements: BTreeMap<MeterId, Vec<u8>> },
     /// Enough of them have.
-    Final { listed: Box<Listed>, message: Vec<u8>, answered: Option<Timestamp> },
+    Final {
+        listed: Box<Listed>,
+        message: Vec<u8>,
+        answered: Option<Timestamp>,
+        /// When it became final, if that was since this start.
+        since: Timestamp,
+    },
     /// Too few of them did in time, or nobody asked.
     Unlisted,
 }
@@ -52,6 +59,15 @@ impl Listings {
         match self.stages.get(&portion) {
             Some(Stage::Final { listed, .. }) => Some(listed),
             _ => None,
+        }
+    }
+
+    /// When the listing of a portion became final, if that was since this
+    /// start.
+    pub(super) fn final_since(&self, portion: Portion) -> Timestamp {
+        match self.stages.get(&portion) {
+            Some(Stage::Final { since, .. }) => *since,
+            _ => Timestamp(0),
         }
     }
 
@@ -114,7 +130,7 @@ impl<S: Scheme> Book<S> {
     fn listing_due(&self, portion: Portion) -> Timestamp {
         let open = |slot: &Slot| {
             let round = self.rounds.get(&Target::Region(*slot));
-            round.is_some_and(|round| round.request().is_some())
+            round.is_some_and(|round| round.request().is_some() || round.is_collecting())
         };
         let last = self.roster.grid().last_slot(portion.window);
         let closes = self.roster.slot_closes(last);
@@ -168,8 +184,12 @@ impl<S: Scheme> Book<S> {
         }
     }
 
-    /// Who is counted in a slot: the set that a request has committed.
+    /// Who is counted in a slot: the set that a request has committed, by this
+    /// collector's records or by what its members remember.
     fn counted(&self, slot: Slot) -> MemberSet {
+        if let Named::One(answered) = self.named(slot) {
+            return answered.set;
+        }
         let Some(round) = self.rounds.get(&Target::Region(slot)) else {
             return MemberSet::default();
         };
@@ -247,13 +267,18 @@ impl<S: Scheme> Book<S> {
         let key = Key::final_listing(self.roster.epoch(), portion);
         persist(core, Change::Write(key, record.into()));
         let (open, withheld) = (listed.open().len(), listed.withheld().len());
-        let stage = Stage::Final { listed: Box::new(listed), message, answered: None };
+        let stage = Stage::Final { listed: Box::new(listed), message, answered: None, since: now };
         self.listings.stages.insert(portion, stage);
         self.publish_final(core, portion);
         core.event(Event::Listed { portion, open, withheld });
         self.draw(core, portion, now);
         self.publish_listings(core, now);
         self.close_portions(core, now);
+        // Owners that knew it have claimed before, and say it once they are
+        // asked.
+        if self.lacks_claims(portion, now) {
+            self.publish_recall(core, now);
+        }
     }
 
     /// Gives up listings that too few holders have endorsed in time.
@@ -331,7 +356,8 @@ impl<S: Scheme> Book<S> {
         }
         for (listed, message) in listing::kept(&self.roster, kept)? {
             let portion = listed.portion();
-            let stage = Stage::Final { listed: Box::new(listed), message, answered: None };
+            let (listed, since) = (Box::new(listed), Timestamp(0));
+            let stage = Stage::Final { listed, message, answered: None, since };
             self.listings.stages.insert(portion, stage);
         }
         for portion in self.listings.stages.keys() {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use aggregation::Scheme;
 
 use crate::message::Target;
+use crate::portion::Portion;
 use crate::round::Round;
 use crate::slot::{Slot, Timestamp, Window};
 use crate::topic::CollectorTopic;
@@ -33,13 +34,15 @@ impl<S: Scheme> Book<S> {
     pub(in crate::collector) fn poll_timeout(&self) -> Option<Timestamp> {
         let slot = self.roster.covers(self.next_slot);
         let slot = slot.then(|| self.closes(self.next_slot));
-        let portions = self.unasked().into_iter().map(|portion| self.claims_close(portion.window));
+        let portions = self.unasked().into_iter().map(|portion| self.claims_close(portion));
         // Early contributions wait for the end by this clock.
         let next = Target::Region(self.next_slot);
-        let ends = self.has_all(next).then(|| self.roster.grid().end(self.next_slot));
+        let waits = self.has_all(next) && !self.is_recalled(self.next_slot);
+        let ends = waits.then(|| self.roster.grid().end(self.next_slot));
         let waits = |round: &Round<S>| round.request().is_some() || round.is_unsettled();
         let open = self.rounds.iter().filter(|(_, round)| waits(round));
-        let overdue = open.map(|(target, _)| self.deadline(*target)).min();
+        let open = open.map(|(target, _)| self.deadline(*target));
+        let overdue = open.chain(self.unmade().map(|slot| self.recall_ends(slot))).min();
         let fixed = [slot, ends, overdue, self.next_republish, self.audits_due()];
         let fixed = fixed.into_iter().flatten();
         fixed.chain(portions).chain(self.listings_due()).min()
@@ -48,58 +51,97 @@ impl<S: Scheme> Book<S> {
     /// When a slot's round closes even if somebody is missing: at the end of
     /// its grace, or of that after this collector's start.
     fn closes(&self, slot: Slot) -> Timestamp {
-        let patience = self.patience.min(self.deadline(Target::Region(slot)));
-        self.roster.slot_closes(slot).max(patience)
+        let (deadline, closes) =
+            (self.deadline(Target::Region(slot)), self.roster.slot_closes(slot));
+        match self.hearing(slot) {
+            None => closes.max(self.patience.min(deadline)),
+            Some(of) => closes.max(self.recalling.patience(of).min(self.recall_ends(slot))),
+        }
     }
 
     /// Closes the rounds of slots in order: each when it is due, or as soon as
     /// every member is in; and lists the portions that end with them.
     pub(super) fn close_slots(&mut self, core: &mut Core<S>, now: Timestamp) {
         while self.roster.covers(self.next_slot) {
-            let (slot, target) = (self.next_slot, Target::Region(self.next_slot));
-            let complete = self.has_all(target);
-            let over = self.closes(slot) <= now;
-            if !(over || complete && self.roster.grid().end(slot) <= now) {
-                break;
+            let slot = self.next_slot;
+            if !self.is_closed(slot) {
+                self.note_enough(slot, now);
+                if !self.may_close(slot, now) {
+                    break;
+                }
+                if self.is_recalled(slot) && self.recall_ends(slot) > now {
+                    self.close_recalled(core, slot, now);
+                } else {
+                    self.close_slot(core, slot, now);
+                }
             }
             self.next_slot = slot.plus(1);
-            let needed = self.roster.parameters().contributors_needed();
-            let found = self.rounds.get(&target).map_or(0, |round| round.meters().count());
-            if found < needed {
-                self.abandon(core, target, format!("{found} contributors of at least {needed}"));
-            } else if self.deadline(target) <= now {
-                self.abandon(core, target, NOT_ASKED.to_owned());
-            } else {
-                self.request(core, target, now);
-            }
         }
         self.publish_listings(core, now);
+        self.recall_next(core, now);
     }
 
-    /// Until when claims for a window are waited for.
-    pub(super) fn claims_close(&self, window: Window) -> Timestamp {
-        let last = self.roster.grid().last_slot(window);
-        let patience = self.patience.min(self.roster.window_deadline(window));
+    /// Whether a slot's round has a request or an end.
+    fn is_closed(&self, slot: Slot) -> bool {
+        let round = self.rounds.get(&Target::Region(slot));
+        round.is_some_and(|round| !round.is_collecting())
+    }
+
+    fn may_close(&self, slot: Slot, now: Timestamp) -> bool {
+        let is_complete = self.has_all(Target::Region(slot)) && self.has_heard_all(slot);
+        let has_ended = self.roster.grid().end(slot) <= now;
+        self.closes(slot) <= now || is_complete && has_ended
+    }
+
+    /// Turns to the holders with a slot's contributions, if there are enough.
+    pub(super) fn close_slot(&mut self, core: &mut Core<S>, slot: Slot, now: Timestamp) {
+        let target = Target::Region(slot);
+        let needed = self.roster.parameters().contributors_needed();
+        let found = self.rounds.get(&target).map_or(0, |round| round.meters().count());
+        if found < needed {
+            self.abandon(core, target, format!("{found} contributors of at least {needed}"));
+        } else if self.deadline(target) <= now {
+            self.abandon(core, target, NOT_ASKED.to_owned());
+        } else {
+            self.request(core, target, now);
+        }
+    }
+
+    /// Until when claims to a portion are waited for: owners have a grace after
+    /// this start, and after its listing became final.
+    pub(super) fn claims_close(&self, portion: Portion) -> Timestamp {
+        let last = self.roster.grid().last_slot(portion.window);
+        let listed = self.listings.final_since(portion) + self.roster.parameters().grace();
+        let patience = self.patience.max(listed).min(self.deadline(Target::Bill(portion)));
         (self.roster.slot_closes(last) + self.roster.parameters().deadline() / 2).max(patience)
     }
 
     pub(super) fn request(&mut self, core: &mut Core<S>, target: Target, now: Timestamp) {
-        let Some(mut round) = self.rounds.remove(&target) else { return };
-        round.commit(&self.roster, |request| self.seal(core, request));
-        if let Some(request) = round.request() {
-            self.keep_request(core, target, request);
-            core.publish(&CollectorTopic::Request, request.to_vec(), false);
+        if let Some(request) = self.commit(core, target) {
+            core.publish(&CollectorTopic::Request, request, false);
         }
-        self.rounds.insert(target, round);
         self.publish_status(core, target);
         if self.next_republish.is_none() {
             self.schedule_republish(now);
         }
     }
 
+    /// Commits the set of a round; the signed request.
+    pub(super) fn commit(&mut self, core: &mut Core<S>, target: Target) -> Option<Vec<u8>> {
+        let mut round = self.rounds.remove(&target)?;
+        round.commit(&self.roster, |request| self.seal(core, request));
+        let request = round.request().map(<[u8]>::to_vec);
+        if let Some(request) = &request {
+            self.keep_request(core, target, request);
+        }
+        self.rounds.insert(target, round);
+        request
+    }
+
     pub(super) fn schedule_republish(&mut self, now: Timestamp) {
         let asked = self.rounds.values().any(|round| round.request().is_some());
         let open = asked || self.wants_endorsements() || self.wants_proofs();
+        let open = open || self.wants_recall(now);
         let span = self.roster.parameters().deadline() / 8;
         let span = span.clamp(Duration::from_secs(1), Duration::from_mins(1));
         self.next_republish = open.then(|| now + span);
@@ -124,6 +166,11 @@ impl<S: Scheme> Book<S> {
         for target in self.overdue(now, |round| round.request().is_some()) {
             let reason = self.too_little_help(target);
             self.abandon(core, target, reason);
+        }
+        for slot in self.unmade().collect::<Vec<_>>() {
+            if self.recall_ends(slot) <= now {
+                self.give_up(core, slot);
+            }
         }
     }
 

@@ -1,0 +1,368 @@
+//! What a collector asks its members for after a start: it cannot tell a crash,
+//! after which it has all that it took, from a backup that was put back.
+//!
+//! A slot that ended before the start and has no request is not asked about
+//! before the members are heard. A set that one of them has answered is taken
+//! up again, byte for byte: another one would be evidence of two.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aggregation::{Participant, Scheme};
+
+use crate::entry::EntryError;
+use crate::envelope::Envelope;
+use crate::id::MeterId;
+use crate::members::MemberSet;
+use crate::message::{Answered, Recall, Recollection, Remembered, Target};
+use crate::output::Event;
+use crate::portion::Portion;
+use crate::recall::{PORTIONS_MAX, RUN};
+use crate::record::{Change, Key};
+use crate::round::Round;
+use crate::slot::{Slot, Timestamp};
+use crate::topic::CollectorTopic;
+
+use super::super::Core;
+use super::listings::Stage;
+use super::{Book, NEVER, persist};
+
+/// Why a sum is not asked for again whose set is known.
+const OPENED_BEFORE: &str = "it was asked for before, and its deadline has passed";
+
+/// Whose word on a slot has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hearing {
+    /// That of everybody but those who were silent before.
+    All,
+    /// That of as many as it takes to open a sum.
+    Enough,
+    /// That of fewer: a set that was opened may have no witness among them.
+    TooFew,
+}
+
+/// What members say of the set that was asked about.
+pub(super) enum Named {
+    /// None of them has answered one.
+    Nobody,
+    /// They have answered this one.
+    One(Answered),
+    /// They do not agree.
+    Several,
+}
+
+/// What was asked since a start, and what members said.
+pub(super) struct Recalling {
+    /// Slots before this one had ended at the start.
+    end: Slot,
+    /// The end of the run of slots that is asked about.
+    asked: Slot,
+    /// Until when absent members are waited for in this run.
+    until: Option<Timestamp>,
+    /// Whether enough were heard in it.
+    has_enough: bool,
+    /// Members that were waited for in vain.
+    silent: BTreeSet<MeterId>,
+    remembered: BTreeMap<Slot, BTreeMap<MeterId, Remembered>>,
+}
+
+impl Recalling {
+    /// A start in the slot `running`.
+    pub(super) fn started(running: Slot) -> Self {
+        let (until, silent, remembered) = Default::default();
+        Self { end: running, asked: Slot(0), until, has_enough: false, silent, remembered }
+    }
+
+    /// Until when a slot waits for members.
+    pub(super) fn patience(&self, hearing: Hearing) -> Timestamp {
+        match hearing {
+            Hearing::All => Timestamp(0),
+            Hearing::Enough => self.until.unwrap_or(NEVER),
+            Hearing::TooFew => NEVER,
+        }
+    }
+}
+
+impl<S: Scheme> Book<S> {
+    /// Begins with the first slot from `oldest` on that was not closed.
+    pub(super) fn turn_back(&mut self, oldest: Slot) {
+        let oldest = oldest.max(self.roster.body().first_slot);
+        let is_open = |slot: &Slot| match self.rounds.get(&Target::Region(*slot)) {
+            Some(round) => round.is_collecting(),
+            None => true,
+        };
+        let mut closed = (oldest.0..self.next_slot.0).map(Slot);
+        self.next_slot = closed.find(is_open).unwrap_or(self.next_slot);
+    }
+
+    /// Whether a slot that ended before the start waits for members.
+    pub(super) fn is_recalled(&self, slot: Slot) -> bool {
+        let round = self.rounds.get(&Target::Region(slot));
+        let is_open = round.map_or(slot >= self.next_slot, Round::is_collecting);
+        slot < self.recalling.end && is_open
+    }
+
+    /// Until when a slot waits for what was answered: after its own deadline it
+    /// is listed and billed, and its sum is not opened again.
+    pub(super) fn recall_ends(&self, slot: Slot) -> Timestamp {
+        let window = self.roster.grid().window_of(slot);
+        window.map_or(Timestamp(0), |window| self.roster.window_deadline(window))
+    }
+
+    /// Closed slots whose set was answered and cannot be made yet.
+    pub(super) fn unmade(&self) -> impl Iterator<Item = Slot> {
+        let waits = |(target, round): (&Target, &Round<S>)| match target {
+            Target::Region(slot) if *slot < self.next_slot && round.is_collecting() => Some(*slot),
+            _ => None,
+        };
+        self.rounds.iter().filter_map(waits)
+    }
+
+    /// How many members are heard of a slot; none of one that needs no word.
+    pub(super) fn hearing(&self, slot: Slot) -> Option<Hearing> {
+        if !self.is_recalled(slot) {
+            return None;
+        }
+        let unheard: Vec<_> = self.unheard(slot).collect();
+        let heard = self.roster.body().members.len() - unheard.len();
+        let is_silent = |meter: &&MeterId| self.recalling.silent.contains(*meter);
+        Some(match () {
+            () if heard < usize::from(self.roster.scheme().threshold()) => Hearing::TooFew,
+            () if unheard.iter().all(is_silent) => Hearing::All,
+            () => Hearing::Enough,
+        })
+    }
+
+    pub(super) fn has_heard_all(&self, slot: Slot) -> bool {
+        self.hearing(slot).is_none_or(|hearing| hearing == Hearing::All)
+    }
+
+    /// Members without a word on a slot, or whose contribution is on its way.
+    fn unheard(&self, slot: Slot) -> impl Iterator<Item = &MeterId> {
+        let remembered = self.recalling.remembered.get(&slot);
+        let round = self.rounds.get(&Target::Region(slot));
+        let is_heard = move |meter: &MeterId| {
+            let said = remembered.and_then(|of| of.get(meter));
+            let has = || round.is_some_and(|round| round.has(meter));
+            said.is_some_and(|said| !said.is_sent || has())
+        };
+        self.roster.participants().map(|(_, meter)| meter).filter(move |meter| !is_heard(meter))
+    }
+
+    /// Gives those that come with the one that was needed their time as well.
+    pub(super) fn note_enough(&mut self, slot: Slot, now: Timestamp) {
+        let has_enough = self.hearing(slot).is_some_and(|hearing| hearing != Hearing::TooFew);
+        if has_enough && !self.recalling.has_enough {
+            let until = now + self.roster.parameters().grace();
+            self.recalling.until = self.recalling.until.map(|earlier| earlier.max(until));
+        }
+        self.recalling.has_enough = has_enough;
+    }
+
+    /// Asks about the next run of slots once this one is closed.
+    pub(super) fn recall_next(&mut self, core: &mut Core<S>, now: Timestamp) {
+        if self.recalling.until.is_some() && self.recalling.asked <= self.next_slot {
+            self.publish_recall(core, now);
+        }
+    }
+
+    /// Says what is here, and so asks for what is not.
+    pub(super) fn publish_recall(&mut self, core: &mut Core<S>, now: Timestamp) {
+        if self.online_since.is_none() {
+            return;
+        }
+        let (slots, claims) = (self.recalled_slots(now), self.recalled_claims(now));
+        if slots.is_empty() && claims.is_empty() {
+            return;
+        }
+        let last = slots.keys().next_back().map_or(self.next_slot, |last| last.plus(1));
+        if self.recalling.until.is_none() || self.recalling.asked <= self.next_slot {
+            self.recalling.asked = last.max(self.next_slot.plus(1));
+            self.recalling.until = Some(now + self.roster.parameters().grace());
+            self.recalling.has_enough = false;
+            core.event(Event::Recalled { slots: slots.len(), portions: claims.len() });
+        }
+        let message = self.seal(core, &Recall { slots, claims });
+        core.publish(&CollectorTopic::Recall, message, false);
+        if self.next_republish.is_none() {
+            self.schedule_republish(now);
+        }
+    }
+
+    pub(super) fn wants_recall(&self, now: Timestamp) -> bool {
+        !self.recalled_slots(now).is_empty() || !self.recalled_claims(now).is_empty()
+    }
+
+    /// The slots to ask about: a run from the next one on, and as many that are
+    /// closed and wait.
+    fn recalled_slots(&self, now: Timestamp) -> BTreeMap<Slot, MemberSet> {
+        let is_open = |slot: &Slot| self.is_recalled(*slot) && self.recall_ends(*slot) > now;
+        let next = (self.next_slot.0..self.recalling.end.0).map(Slot);
+        let next = next.filter(|slot| self.roster.covers(*slot) && is_open(slot)).take(RUN);
+        let unmade = self.unmade().filter(is_open).take(RUN);
+        unmade.chain(next).map(|slot| (slot, self.held(Target::Region(slot)))).collect()
+    }
+
+    fn recalled_claims(&self, now: Timestamp) -> BTreeMap<Portion, MemberSet> {
+        let portions = self.unasked().into_iter();
+        let lacking = portions.filter(|portion| self.lacks_claims(*portion, now));
+        let held = |portion| (portion, self.held(Target::Bill(portion)));
+        lacking.take(PORTIONS_MAX).map(held).collect()
+    }
+
+    /// Whether claims to a portion that ended before the start may be lost.
+    pub(super) fn lacks_claims(&self, portion: Portion, now: Timestamp) -> bool {
+        let round = self.rounds.get(&Target::Bill(portion));
+        let is_open = round.is_none_or(Round::is_collecting);
+        self.roster.grid().last_slot(portion.window) < self.recalling.end
+            && matches!(self.listings.stages.get(&portion), Some(Stage::Final { .. }))
+            && is_open
+            && self.deadline(Target::Bill(portion)) > now
+            && !self.has_claimed_all(portion)
+    }
+
+    /// The members whose entries are here.
+    fn held(&self, target: Target) -> MemberSet {
+        let round = self.rounds.get(&target);
+        let has = |(_, meter): &(Participant, &MeterId)| round.is_some_and(|of| of.has(meter));
+        self.roster.participants().filter(has).map(|(of, _)| of).collect()
+    }
+
+    /// Takes what a member remembers.
+    pub(in crate::collector) fn handle_recollection(
+        &mut self,
+        core: &mut Core<S>,
+        envelope: &Envelope,
+        now: Timestamp,
+    ) -> Result<(), EntryError> {
+        let (meter, body): (MeterId, Recollection) = self.roster.open_from_member(envelope)?;
+        self.recalling.silent.remove(&meter);
+        let mut heard = Vec::new();
+        for (slot, said) in body.slots {
+            if self.is_recalled(slot) && self.roster.covers(slot) {
+                let said = self.checked(said);
+                let of_slot = self.recalling.remembered.entry(slot).or_default();
+                of_slot.insert(meter.clone(), said);
+                heard.push(slot);
+            }
+        }
+        for slot in heard {
+            self.adopt_if_made(core, slot, now);
+        }
+        self.close_slots(core, now);
+        Ok(())
+    }
+
+    /// What a member says, without a set that no holder can have answered.
+    fn checked(&self, said: Remembered) -> Remembered {
+        let members = self.roster.body().members.len();
+        let needed = self.roster.parameters().contributors_needed();
+        let is_set =
+            |answered: &Answered| answered.set.fits(members) && answered.set.count() >= needed;
+        Remembered { answered: said.answered.filter(is_set), ..said }
+    }
+
+    /// The set of a slot that was asked about before the start. What more than
+    /// `max_corrupted` members say is true whatever the others say; what fewer
+    /// say is not if the contributions that it names make another request.
+    pub(super) fn named(&self, slot: Slot) -> Named {
+        if !self.is_recalled(slot) {
+            return Named::Nobody;
+        }
+        let said = self.recalling.remembered.get(&slot).into_iter().flat_map(BTreeMap::values);
+        let mut names: BTreeMap<&Answered, usize> = BTreeMap::new();
+        for answered in said.filter_map(|said| said.answered.as_ref()) {
+            *names.entry(answered).or_default() += 1;
+        }
+        let corrupted = usize::from(self.roster.parameters().max_corrupted);
+        if names.values().any(|witnesses| *witnesses > corrupted) {
+            names.retain(|_, witnesses| *witnesses > corrupted);
+        } else {
+            names.retain(|answered, _| self.is_made_of(slot, answered) != Some(false));
+        }
+        match (names.len(), names.into_keys().next()) {
+            (1, Some(answered)) => Named::One(answered.clone()),
+            (0, _) => Named::Nobody,
+            _ => Named::Several,
+        }
+    }
+
+    /// Whether the contributions here make a request that was answered; none
+    /// while one of them is missing.
+    fn is_made_of(&self, slot: Slot, answered: &Answered) -> Option<bool> {
+        let round = self.rounds.get(&Target::Region(slot))?;
+        Some(round.digest_of(&self.members(&answered.set))? == answered.request)
+    }
+
+    fn members(&self, set: &MemberSet) -> BTreeSet<&MeterId> {
+        let participants = self.roster.participants();
+        participants.filter(|(of, _)| set.contains(*of)).map(|(_, meter)| meter).collect()
+    }
+
+    /// Closes a slot that ended before the start: with the set that was
+    /// answered, as soon as it can be made, and with no other one.
+    pub(super) fn close_recalled(&mut self, core: &mut Core<S>, slot: Slot, now: Timestamp) {
+        let silent: Vec<_> = self.unheard(slot).cloned().collect();
+        self.recalling.silent.extend(silent);
+        match self.named(slot) {
+            Named::Nobody => {
+                self.recalling.remembered.remove(&slot);
+                self.close_slot(core, slot, now);
+            }
+            Named::One(answered) if self.is_made_of(slot, &answered) == Some(true) => {
+                self.adopt(core, slot, &answered, now);
+            }
+            Named::One(_) | Named::Several => {
+                let target = Target::Region(slot);
+                self.rounds.entry(target).or_insert_with(|| Round::collecting(target));
+            }
+        }
+    }
+
+    /// Takes up the set of a closed slot that waits, once it can be made.
+    pub(super) fn adopt_if_made(&mut self, core: &mut Core<S>, slot: Slot, now: Timestamp) {
+        if slot < self.next_slot
+            && let Named::One(answered) = self.named(slot)
+            && self.is_made_of(slot, &answered) == Some(true)
+        {
+            self.adopt(core, slot, &answered, now);
+        }
+    }
+
+    fn adopt(&mut self, core: &mut Core<S>, slot: Slot, answered: &Answered, now: Timestamp) {
+        let target = Target::Region(slot);
+        let Some(mut round) = self.rounds.remove(&target) else { return };
+        for left_out in round.keep(&self.members(&answered.set)) {
+            let key = Key::counted(self.roster.epoch(), slot, &left_out);
+            persist(core, Change::Erase(key));
+        }
+        self.rounds.insert(target, round);
+        self.recalling.remembered.remove(&slot);
+        core.event(Event::Adopted { slot, counted: answered.set.count() });
+        if self.deadline(target) > now {
+            self.request(core, target, now);
+        } else {
+            self.commit(core, target);
+            self.abandon(core, target, OPENED_BEFORE.to_owned());
+        }
+    }
+
+    /// Gives a slot up that was asked about before the start.
+    pub(super) fn give_up(&mut self, core: &mut Core<S>, slot: Slot) {
+        let reason = self.why_unmade(slot);
+        self.recalling.remembered.remove(&slot);
+        self.abandon(core, Target::Region(slot), reason);
+    }
+
+    fn why_unmade(&self, slot: Slot) -> String {
+        match self.named(slot) {
+            Named::One(answered) => {
+                let members = self.members(&answered.set);
+                let round = self.rounds.get(&Target::Region(slot));
+                let has = |meter: &&&MeterId| round.is_some_and(|round| round.has(meter));
+                let (held, all) = (members.iter().filter(has).count(), members.len());
+                format!("a set of {all} was asked about before, and {held} of them are here")
+            }
+            _ => "members name different sets that were asked about before".to_owned(),
+        }
+    }
+}
