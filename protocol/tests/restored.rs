@@ -17,7 +17,7 @@ use common::billed::{ALL, Billed, PORTION};
 use common::founding::{EPOCH, invitation};
 use common::region::{Answer, HOLDER, IMPORT, MEMBERS, Region, ended, messages, region_request};
 use common::{
-    Kit, START, drain, events, meter_id, meter_identity, meter_terms, new_meter, parameters,
+    Kit, START, copy, drain, events, meter_id, meter_identity, meter_terms, new_meter, parameters,
     persisted, published, region_id, registrar, rng,
 };
 use protocol::listing;
@@ -27,12 +27,6 @@ use protocol::output::{Event, Obstacle, Output, SlotError};
 use protocol::record::{Change, Key, Records, Sort};
 use protocol::release::{self, Reason};
 use protocol::slot::Slot;
-
-/// The records of a disk of these sorts.
-fn copy(disk: &Records, sorts: &[Sort]) -> Records {
-    let all = sorts.iter().flat_map(|sort| disk.of(*sort));
-    all.map(|(key, value)| (key.clone(), value.to_vec().into())).collect()
-}
 
 /// What a meter makes of a message, with nothing of it carried out.
 fn made<S: Kit>(street: &mut Region<S>, message: &[u8]) -> Vec<Output> {

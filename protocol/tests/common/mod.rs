@@ -20,7 +20,7 @@ use protocol::message::Invited;
 use protocol::output::{Event, Output, Publication};
 use protocol::parameters::{Floors, Parameters, RangeProofs, Threshold, ThresholdRule};
 use protocol::reading::Register;
-use protocol::record::Records;
+use protocol::record::{Records, Sort};
 use protocol::slot::Timestamp;
 use protocol::tariff::{Step, Tariff};
 use protocol::{collector, meter};
@@ -221,6 +221,12 @@ pub(crate) fn persisted(outputs: impl IntoIterator<Item = Output>) -> Records {
         }
     }
     disk
+}
+
+/// The records of a disk of these sorts.
+pub(crate) fn copy(disk: &Records, sorts: &[Sort]) -> Records {
+    let all = sorts.iter().flat_map(|sort| disk.of(*sort));
+    all.map(|(key, value)| (key.clone(), value.to_vec().into())).collect()
 }
 
 /// Everything that a meter hands out.
