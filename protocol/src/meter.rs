@@ -71,6 +71,8 @@ struct Core {
     marks: Marks,
     stands: Option<Stands>,
     pools: Pools,
+    /// Changes that wait for another one, to be durable with it.
+    deferred: Vec<Change>,
     outputs: VecDeque<Output>,
     counters: BTreeMap<&'static str, u64>,
 }
@@ -94,7 +96,14 @@ impl Core {
     }
 
     fn persist(&mut self, change: Change) {
-        self.outputs.push_back(Output::Persist(change));
+        let changes = self.deferred.drain(..).chain([change]);
+        self.outputs.extend(changes.map(Output::Persist));
+    }
+
+    /// Makes a change durable with the next one: until then the disk is as it
+    /// was before, which costs nothing but space.
+    fn defer(&mut self, change: Change) {
+        self.deferred.push(change);
     }
 
     fn publish(&mut self, topic: MeterTopic, payload: Vec<u8>) {
@@ -126,11 +135,22 @@ impl<S: Scheme> Meter<S> {
         rng: Rng,
         now: Timestamp,
     ) -> Result<Self, StoredError> {
-        let (outputs, counters) = (VecDeque::new(), BTreeMap::new());
+        let (outputs, counters, deferred) = Default::default();
         let marks = Marks::restore(kept)?;
         let (stands, pools) = (measured::restore(kept)?, Pools::restore(kept)?);
         let started = now;
-        let core = Core { terms, identity, rng, started, marks, stands, pools, outputs, counters };
+        let core = Core {
+            terms,
+            identity,
+            rng,
+            started,
+            marks,
+            stands,
+            pools,
+            deferred,
+            outputs,
+            counters,
+        };
         let mut meter = Self { core, candidate: None, epochs: BTreeMap::new(), without: None };
         let last = kept.of(Sort::Roster).last().map(|(key, _)| key.epoch);
         for (key, roster) in kept.of(Sort::Roster) {

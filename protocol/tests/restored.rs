@@ -183,9 +183,12 @@ fn a_clock_that_was_set_back_opens_nothing_that_was_forgotten() {
     let (mut street, slot, listed) = ended::<Plain>();
     assert_eq!(street.ask_region(HOLDER, slot, &listed).name(), "share");
     let then = street.now;
-    street.end_slot(15);
+    let last = street.end_slot(15);
     street.meters[HOLDER].handle_timeout(street.now);
     street.drain(HOLDER);
+    // What is erased rides along with the next contribution.
+    assert_eq!(street.disks[HOLDER].of(Sort::Answer).count(), 1);
+    street.contribution(HOLDER, last, 1);
     assert_eq!(street.disks[HOLDER].of(Sort::Answer).count(), 0);
     street.now = START;
     street.restart(HOLDER);

@@ -397,7 +397,8 @@ impl<S: Scheme> Membership<S> {
         self.roster.window_deadline(window)
     }
 
-    /// Drops everything about windows whose deadline has passed.
+    /// Drops everything about windows whose deadline has passed; on the disk
+    /// with the next contribution or answer.
     fn forget(&mut self, core: &mut Core, now: Timestamp) {
         let grid = *self.roster.grid();
         let spans = self.roster.parameters().grace() + self.roster.parameters().deadline();
@@ -411,16 +412,16 @@ impl<S: Scheme> Membership<S> {
         let withheld = self.guard.listings().withheld();
         let over = self.outbox.forget(first_slot, |slot| withheld.contains(&slot));
         for change in over {
-            core.persist(change);
+            core.defer(change);
         }
         self.claims.retain(|portion, _| portion.window >= oldest);
         self.proofs.forget(first_slot);
         core.marks.forgotten = core.marks.forgotten.max(grid.start(first_slot));
-        core.persist(core.marks.written());
+        core.defer(core.marks.written());
         for (sort, position) in
             [(Sort::Answer, first_slot.0), (Sort::Bill, oldest.0), (Sort::Claim, oldest.0)]
         {
-            core.persist(Change::EraseBefore(sort, self.roster.epoch(), position));
+            core.defer(Change::EraseBefore(sort, self.roster.epoch(), position));
         }
     }
 

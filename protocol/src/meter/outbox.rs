@@ -48,7 +48,7 @@ pub(super) struct Sent<S: Scheme> {
     pub(super) standing: Standing,
     /// The signed receipt, if there is one; the best one of several.
     receipt: Option<(Receipt, Vec<u8>)>,
-    /// Whether the receipt is on the disk too.
+    /// Whether the disk holds it as it is.
     is_written: bool,
 }
 
@@ -295,12 +295,11 @@ impl<S: Scheme> Outbox<S> {
         let epoch = self.epoch;
         let settled = |sent: &Sent<S>| sent.standing != Standing::Unsettled;
         let over = self.slots.extract_if(..before, |slot, sent| settled(sent) && !is_needed(*slot));
-        let mut changes: Vec<_> =
-            over.map(|(slot, _)| Change::Erase(Key::sent(epoch, slot))).collect();
-        for (slot, sent) in self.slots.range_mut(..before) {
+        let changes = over.map(|(slot, _)| Change::Erase(Key::sent(epoch, slot))).collect();
+        for (_, sent) in self.slots.range_mut(..before) {
             if settled(sent) && !sent.energy.is_empty() {
                 sent.forget_energy();
-                changes.push(Change::Write(Key::sent(epoch, *slot), sent.to_stored()));
+                sent.is_written = false;
             }
         }
         self.rest_if_done();

@@ -76,6 +76,8 @@ pub(crate) struct Region<S: Scheme> {
     pub(crate) meters: Vec<Meter<S>>,
     /// What each meter has made durable.
     pub(crate) disks: Vec<Records>,
+    /// How many turns of each meter had something to make durable.
+    pub(crate) commits: Vec<usize>,
     pub(crate) roster: AcceptedRoster<S>,
     pub(crate) signed_roster: Vec<u8>,
     pub(crate) now: Timestamp,
@@ -96,8 +98,8 @@ impl<S: Kit> Region<S> {
         let mut meters: Vec<_> = (0..count).map(|at| new_meter::<S>(at, START)).collect();
         let mut outputs = Vec::new();
         let mut disks: Vec<_> = meters.iter().map(|_| Records::default()).collect();
-        let mut disk = Records::default();
-        let everybody = (&mut meters[..], &mut disks[..]);
+        let (mut disk, mut commits) = (Records::default(), vec![0; count]);
+        let everybody = (&mut meters[..], &mut disks[..], &mut commits[..]);
         exchange((&mut collector, &mut disk), everybody, START, &BTreeSet::new(), &mut outputs);
         let [signed_roster, ..] = &published(&outputs, "/c/roster")[..] else {
             panic!("no roster: {outputs:?}")
@@ -108,7 +110,19 @@ impl<S: Kit> Region<S> {
         let (offline, outputs) = Default::default();
         let now = START;
         let rng = rng(5);
-        Self { collector, disk, meters, disks, roster, signed_roster, now, offline, rng, outputs }
+        Self {
+            collector,
+            disk,
+            meters,
+            disks,
+            commits,
+            roster,
+            signed_roster,
+            now,
+            offline,
+            rng,
+            outputs,
+        }
     }
 
     pub(crate) fn body(&self) -> &Roster {
@@ -149,7 +163,7 @@ impl<S: Kit> Region<S> {
 
     /// Everything that a meter hands out; what is to survive is on its disk.
     pub(crate) fn drain(&mut self, at: usize) -> Vec<Output> {
-        carried_out(drain(&mut self.meters[at]), &mut self.disks[at])
+        turn(&mut self.meters[at], &mut self.disks[at], &mut self.commits[at])
     }
 
     /// The message that a meter makes of a reading.
@@ -380,8 +394,8 @@ impl<S: Kit> Region<S> {
 
     /// Delivers messages until nobody has anything more to say.
     pub(crate) fn deliver(&mut self) {
-        let Self { collector, disk, meters, disks, now, offline, outputs, .. } = self;
-        exchange((collector, disk), (meters, disks), *now, offline, outputs);
+        let Self { collector, disk, meters, disks, commits, now, offline, outputs, .. } = self;
+        exchange((collector, disk), (meters, disks, commits), *now, offline, outputs);
     }
 
     /// Lets time pass, and does what is due when it is due.
@@ -502,7 +516,7 @@ pub(crate) fn messages<S: Scheme>(played: &[Played<S>]) -> Vec<Vec<u8>> {
 
 fn exchange<S: Scheme>(
     (collector, kept): (&mut Collector<S>, &mut Records),
-    (meters, disks): (&mut [Meter<S>], &mut [Records]),
+    (meters, disks, commits): (&mut [Meter<S>], &mut [Records], &mut [usize]),
     now: Timestamp,
     offline: &BTreeSet<usize>,
     heard: &mut Vec<Output>,
@@ -511,13 +525,16 @@ fn exchange<S: Scheme>(
         let outputs = std::iter::from_fn(|| collector.poll_output()).collect();
         let outputs = carried_out(outputs, kept);
         let mut quiet = outputs.is_empty();
-        for (at, (meter, disk)) in meters.iter_mut().zip(disks.iter_mut()).enumerate() {
+        for (at, meter) in meters.iter_mut().enumerate() {
+            let (disk, commits) = (&mut disks[at], &mut commits[at]);
             let online = !offline.contains(&at);
+            let mut said = turn(meter, disk, commits);
             let inbox = outputs.iter().filter(|output| online && is_for(at, output));
             for message in published_by(inbox) {
                 meter.handle_message(&message, now);
+                said.extend(turn(meter, disk, commits));
             }
-            for message in published_by(carried_out(drain(meter), disk).iter().filter(|_| online)) {
+            for message in published_by(said.iter().filter(|_| online)) {
                 collector.handle_message(&message, now);
                 quiet = false;
             }
@@ -527,6 +544,14 @@ fn exchange<S: Scheme>(
             return;
         }
     }
+}
+
+/// What a meter hands out in a turn, which is one commit if it has something to
+/// make durable.
+fn turn<S: Scheme>(meter: &mut Meter<S>, disk: &mut Records, commits: &mut usize) -> Vec<Output> {
+    let outputs = drain(meter);
+    *commits += usize::from(outputs.iter().any(|output| matches!(output, Output::Persist(_))));
+    carried_out(outputs, disk)
 }
 
 /// What a machine hands out, once it is carried out as far as its disk goes.

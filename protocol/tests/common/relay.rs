@@ -284,8 +284,20 @@ impl<S: Kit> Relay<S> {
     pub(crate) fn into_region(self) -> Region<S> {
         let (roster, signed_roster) = (self.roster().unwrap(), self.signed_roster().unwrap());
         let Self { collector, disk, meters, disks, now, offline, .. } = self;
-        let outputs = Vec::new();
+        let (outputs, commits) = (Vec::new(), vec![0; meters.len()]);
         let rng = rng(5);
-        Region { collector, disk, meters, disks, roster, signed_roster, now, offline, rng, outputs }
+        Region {
+            collector,
+            disk,
+            meters,
+            disks,
+            commits,
+            roster,
+            signed_roster,
+            now,
+            offline,
+            rng,
+            outputs,
+        }
     }
 }
