@@ -3,6 +3,7 @@
 //! Readings, messages and time go in through `handle_*`; [`Meter::poll_output`]
 //! and [`Meter::poll_timeout`] say what to do and when to call again.
 
+mod doubts;
 mod joining;
 mod marks;
 mod measured;
@@ -30,6 +31,7 @@ use crate::roster::AcceptedRoster;
 use crate::slot::{Grid, Slot, Timestamp};
 use crate::topic::{self, MeterTopic};
 
+use doubts::Doubts;
 use marks::Marks;
 pub use measured::{Measured, Quantities, Stand, Stands};
 pub(crate) use membership::Gap;
@@ -71,6 +73,7 @@ struct Core {
     marks: Marks,
     stands: Option<Stands>,
     pools: Pools,
+    doubts: Doubts,
     /// Changes that wait for another one, to be durable with it.
     deferred: Vec<Change>,
     outputs: VecDeque<Output>,
@@ -147,6 +150,7 @@ impl<S: Scheme> Meter<S> {
             marks,
             stands,
             pools,
+            doubts: Doubts::restore(kept)?,
             deferred,
             outputs,
             counters,
@@ -414,6 +418,7 @@ impl<S: Scheme> Meter<S> {
                 Sort::Listing,
                 Sort::Final,
                 Sort::Gap,
+                Sort::Doubt,
             ] {
                 self.core.persist(Change::EraseBefore(sort, epoch, u64::MAX));
             }

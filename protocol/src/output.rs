@@ -143,6 +143,11 @@ pub enum Event {
          waits to be carried"
     )]
     Gap { first: Slot, end: Slot },
+    #[error(
+        "this meter may be counted in slots {first} to before {end}, of which its disk knows \
+         nothing: what waited to be carried is given up"
+    )]
+    DiskIsOlder { first: Slot, end: Slot },
     #[error("{portion} is not claimed because of slot {slot}: {why}")]
     NotClaimed { portion: Portion, slot: Slot, why: Obstacle },
     #[error("a challenge is not met: {0}")]
@@ -214,6 +219,7 @@ impl Event {
             Self::Pooled { .. } => "pooled",
             Self::Gap { .. } => "gap",
             Self::GapRefused { .. } => "gap-refused",
+            Self::DiskIsOlder { .. } => "disk-is-older",
             Self::NotClaimed { .. } => "not-claimed",
             Self::ChallengeRefused(_) => "challenge-refused",
             Self::Challenged { .. } => "challenged",

@@ -79,6 +79,8 @@ sorts! {
     Challenge = 21,
     /// That a member has not proved what a collector asked it to.
     Unproven = 22,
+    /// Slots in which a meter may have contributed what its disk has lost.
+    Doubt = 23,
 }
 
 impl Sort {
@@ -206,6 +208,13 @@ impl Key {
     #[must_use]
     pub fn gap(epoch: Epoch, first: Slot) -> Self {
         Self::at(Sort::Gap, epoch, first.0, String::new())
+    }
+
+    /// Slots of an epoch, from this one on, in which a meter may have
+    /// contributed what its disk has lost.
+    #[must_use]
+    pub fn doubt(epoch: Epoch, first: Slot) -> Self {
+        Self::at(Sort::Doubt, epoch, first.0, String::new())
     }
 
     /// The stands of a meter's source, whatever the epoch.

@@ -24,13 +24,13 @@ fn commits(parameters: Parameters) -> Vec<usize> {
     let window_slots = u32::try_from(WINDOW).unwrap().try_into().unwrap();
     let mut street = Region::<Plain>::open_with(MEMBERS, Parameters { window_slots, ..parameters });
     let mut in_window = |window: u64| {
-        let before = street.commits[HOLDER];
+        let before = street.disks[HOLDER].commits;
         for position in window * WINDOW..(window + 1) * WINDOW {
             let slot = street.run_slot(position);
             // Whatever is due is done, such as forgetting what is over.
             street.close(slot);
         }
-        street.commits[HOLDER] - before
+        street.disks[HOLDER].commits - before
     };
     let commits = (0..4).map(&mut in_window).collect();
     // What is over was erased, and needed no commit of its own.

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use aggregation::{ElGamal, Plain};
 use common::region::{
-    ALL, HOLDER, MEMBERS, Region, bill_request, messages, portion, region_request,
+    ALL, Disk, HOLDER, MEMBERS, Region, bill_request, messages, portion, region_request,
 };
 use common::relay::{Relay, Said, Way, honest};
 use common::{
@@ -52,7 +52,7 @@ impl<S: Kit> Region<S> {
     /// Lets a meter that stands outside come in.
     fn add_meter(&mut self) {
         self.meters.push(new_meter(self.meters.len(), self.now));
-        self.disks.push(Records::default());
+        self.disks.push(Disk::default());
     }
 
     fn change_collector(&mut self) {

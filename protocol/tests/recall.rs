@@ -78,7 +78,7 @@ impl<S: Kit> Region<S> {
     }
 
     fn evidence(&self) -> usize {
-        let disks = self.disks.iter().chain([&self.disk]);
+        let disks = self.disks.iter().map(|disk| &disk.records).chain([&self.disk]);
         disks.map(|disk| disk.of(Sort::Evidence).count()).sum()
     }
 

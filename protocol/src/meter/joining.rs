@@ -236,6 +236,9 @@ impl<S: Scheme> Meter<S> {
         self.core.persist(Change::Erase(Key::candidate()));
         self.core.event(Event::Joined { epoch, first_slot });
         self.enter(roster, bytes.to_vec(), secret, now);
+        if let Some(membership) = self.epochs.get_mut(&epoch) {
+            membership.begin_doubt(&mut self.core);
+        }
         Ok(())
     }
 

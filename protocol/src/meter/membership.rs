@@ -4,6 +4,7 @@
 mod challenges;
 mod claims;
 mod disputes;
+mod doubts;
 mod gaps;
 mod listings;
 mod recalls;
@@ -113,12 +114,13 @@ impl<S: Scheme> Membership<S> {
         self.gaps = Gaps::restore(self.roster.epoch(), kept)?;
         self.restore_claims(core, kept, now);
         self.restore_evidence(kept)?;
+        self.begin_doubt(core);
         let finals: Vec<_> = self.guard.listings().finals().map(Listed::portion).collect();
         for portion in finals {
             self.claim(core, portion, now);
         }
         let closed = self.next_closing;
-        for portion in self.unsettled().into_iter().filter(|portion| portion.window < closed) {
+        for portion in self.unsettled(core).into_iter().filter(|portion| portion.window < closed) {
             self.want(core, portion, now);
         }
         Ok(())
@@ -167,7 +169,8 @@ impl<S: Scheme> Membership<S> {
     }
 
     /// What a contribution holds of each register: the reading, and a part of
-    /// what waits in the pools of the slot's step.
+    /// what waits in the pools of the slot's step, unless it may have been
+    /// carried before.
     fn carry(&self, core: &mut Core, slot: Slot, readings: Readings) -> Quantities {
         let Parameters { min_slots, max_wh_per_slot, .. } = *self.roster.parameters();
         let portion = portion_of(&self.roster, slot);
@@ -179,8 +182,8 @@ impl<S: Scheme> Membership<S> {
         let mut energy = Quantities::new();
         for (register, reading) in readings {
             let room = reading.room(max_wh_per_slot);
+            let step = step.as_ref().filter(|_| !core.doubts.hold_pools());
             let (carried, change) = step
-                .as_ref()
                 .map_or((0, None), |step| core.pools.draw((register, step), min_slots, left, room));
             if let Some(change) = change {
                 core.persist(change);

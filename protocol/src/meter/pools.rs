@@ -109,6 +109,18 @@ impl Pools {
         })
     }
 
+    /// Gives up all energy that waits: it may be in a sum already.
+    pub(super) fn lose_all(&mut self) -> Vec<Change> {
+        let waiting = self.0.iter_mut().filter(|(_, pool)| pool.pooled_wh() > 0);
+        let lose = |((register, step), pool): (&(Register, StepName), &mut Pool)| {
+            pool.lost_slots = pool.lost_slots.saturating_add(pool.slots);
+            pool.lost_wh = pool.lost_wh.saturating_add(pool.pooled_wh());
+            (pool.slots, pool.waiting_wh, pool.carried_wh) = (0, 0, 0);
+            written(*register, step, pool)
+        };
+        waiting.map(lose).collect()
+    }
+
     fn change(
         &mut self,
         register: Register,

@@ -4,6 +4,7 @@
 pub(crate) mod bent;
 pub(crate) mod billed;
 pub(crate) mod founding;
+pub(crate) mod home;
 pub(crate) mod region;
 pub(crate) mod relay;
 

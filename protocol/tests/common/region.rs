@@ -1,6 +1,7 @@
 //! A region whose epoch is open, its messages delivered by hand.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Deref, DerefMut};
 
 use aggregation::{Canonical as _, Context, DeviceSecret, Hidden, Participant, Rng, Scheme};
 use protocol::collector::{Collector, TermsError};
@@ -75,9 +76,7 @@ pub(crate) struct Region<S: Scheme> {
     pub(crate) disk: Records,
     pub(crate) meters: Vec<Meter<S>>,
     /// What each meter has made durable.
-    pub(crate) disks: Vec<Records>,
-    /// How many turns of each meter had something to make durable.
-    pub(crate) commits: Vec<usize>,
+    pub(crate) disks: Vec<Disk>,
     pub(crate) roster: AcceptedRoster<S>,
     pub(crate) signed_roster: Vec<u8>,
     pub(crate) now: Timestamp,
@@ -97,9 +96,9 @@ impl<S: Kit> Region<S> {
         let mut collector = new_collector::<S>(count, parameters, START);
         let mut meters: Vec<_> = (0..count).map(|at| new_meter::<S>(at, START)).collect();
         let mut outputs = Vec::new();
-        let mut disks: Vec<_> = meters.iter().map(|_| Records::default()).collect();
-        let (mut disk, mut commits) = (Records::default(), vec![0; count]);
-        let everybody = (&mut meters[..], &mut disks[..], &mut commits[..]);
+        let mut disks: Vec<_> = meters.iter().map(|_| Disk::default()).collect();
+        let mut disk = Records::default();
+        let everybody = (&mut meters[..], &mut disks[..]);
         exchange((&mut collector, &mut disk), everybody, START, &BTreeSet::new(), &mut outputs);
         let [signed_roster, ..] = &published(&outputs, "/c/roster")[..] else {
             panic!("no roster: {outputs:?}")
@@ -110,19 +109,7 @@ impl<S: Kit> Region<S> {
         let (offline, outputs) = Default::default();
         let now = START;
         let rng = rng(5);
-        Self {
-            collector,
-            disk,
-            meters,
-            disks,
-            commits,
-            roster,
-            signed_roster,
-            now,
-            offline,
-            rng,
-            outputs,
-        }
+        Self { collector, disk, meters, disks, roster, signed_roster, now, offline, rng, outputs }
     }
 
     pub(crate) fn body(&self) -> &Roster {
@@ -163,7 +150,7 @@ impl<S: Kit> Region<S> {
 
     /// Everything that a meter hands out; what is to survive is on its disk.
     pub(crate) fn drain(&mut self, at: usize) -> Vec<Output> {
-        turn(&mut self.meters[at], &mut self.disks[at], &mut self.commits[at])
+        turn(at, &mut self.meters[at], &mut self.disks[at], self.now)
     }
 
     /// The message that a meter makes of a reading.
@@ -339,14 +326,13 @@ impl<S: Kit> Region<S> {
 
     /// Stops a meter and starts it again with what it kept; what it hands out.
     pub(crate) fn restart(&mut self, at: usize) -> Vec<Output> {
-        let (terms, identity, kept) = (meter_terms::<S>(at), meter_identity(at), &self.disks[at]);
-        self.meters[at] = Meter::new(terms, identity, kept, rng(200), self.now).unwrap();
+        self.meters[at] = started(at, &self.disks[at], self.now);
         self.drain(at)
     }
 
     /// Puts an older disk in place of a meter's, and starts it again.
     pub(crate) fn roll_back(&mut self, at: usize, disk: Records) -> Vec<Output> {
-        self.disks[at] = disk;
+        self.disks[at].records = disk;
         self.restart(at)
     }
 
@@ -394,8 +380,8 @@ impl<S: Kit> Region<S> {
 
     /// Delivers messages until nobody has anything more to say.
     pub(crate) fn deliver(&mut self) {
-        let Self { collector, disk, meters, disks, commits, now, offline, outputs, .. } = self;
-        exchange((collector, disk), (meters, disks, commits), *now, offline, outputs);
+        let Self { collector, disk, meters, disks, now, offline, outputs, .. } = self;
+        exchange((collector, disk), (meters, disks), *now, offline, outputs);
     }
 
     /// Lets time pass, and does what is due when it is due.
@@ -516,7 +502,7 @@ pub(crate) fn messages<S: Scheme>(played: &[Played<S>]) -> Vec<Vec<u8>> {
 
 fn exchange<S: Scheme>(
     (collector, kept): (&mut Collector<S>, &mut Records),
-    (meters, disks, commits): (&mut [Meter<S>], &mut [Records], &mut [usize]),
+    (meters, disks): (&mut [Meter<S>], &mut [Disk]),
     now: Timestamp,
     offline: &BTreeSet<usize>,
     heard: &mut Vec<Output>,
@@ -525,14 +511,13 @@ fn exchange<S: Scheme>(
         let outputs = std::iter::from_fn(|| collector.poll_output()).collect();
         let outputs = carried_out(outputs, kept);
         let mut quiet = outputs.is_empty();
-        for (at, meter) in meters.iter_mut().enumerate() {
-            let (disk, commits) = (&mut disks[at], &mut commits[at]);
+        for (at, (meter, disk)) in meters.iter_mut().zip(disks.iter_mut()).enumerate() {
             let online = !offline.contains(&at);
-            let mut said = turn(meter, disk, commits);
+            let mut said = turn(at, meter, disk, now);
             let inbox = outputs.iter().filter(|output| online && is_for(at, output));
             for message in published_by(inbox) {
                 meter.handle_message(&message, now);
-                said.extend(turn(meter, disk, commits));
+                said.extend(turn(at, meter, disk, now));
             }
             for message in published_by(said.iter().filter(|_| online)) {
                 collector.handle_message(&message, now);
@@ -546,12 +531,61 @@ fn exchange<S: Scheme>(
     }
 }
 
-/// What a meter hands out in a turn, which is one commit if it has something to
-/// make durable.
-fn turn<S: Scheme>(meter: &mut Meter<S>, disk: &mut Records, commits: &mut usize) -> Vec<Output> {
+/// What a meter hands out in a turn. Where it crashes, nothing of that leaves,
+/// and it starts again with what is on its disk.
+fn turn<S: Scheme>(
+    at: usize,
+    meter: &mut Meter<S>,
+    disk: &mut Disk,
+    now: Timestamp,
+) -> Vec<Output> {
     let outputs = drain(meter);
-    *commits += usize::from(outputs.iter().any(|output| matches!(output, Output::Persist(_))));
-    carried_out(outputs, disk)
+    let is_commit = outputs.iter().any(|output| matches!(output, Output::Persist(_)));
+    disk.commits += usize::from(is_commit);
+    let crash = disk.crash.take_if(|crash| is_commit && crash.commit == disk.commits);
+    let Some(Crash { is_durable, .. }) = crash else {
+        return carried_out(outputs, disk);
+    };
+    if is_durable {
+        carried_out(outputs, disk);
+    }
+    *meter = started(at, disk, now);
+    meter.handle_connected(now);
+    turn(at, meter, disk, now)
+}
+
+/// A meter that starts with what it kept.
+fn started<S: Scheme>(at: usize, kept: &Records, now: Timestamp) -> Meter<S> {
+    Meter::new(meter_terms::<S>(at), meter_identity(at), kept, rng(200), now).unwrap()
+}
+
+/// A meter crashes in the turn of this commit, before or after it is durable.
+#[derive(Clone, Copy)]
+pub(crate) struct Crash {
+    pub(crate) commit: usize,
+    pub(crate) is_durable: bool,
+}
+
+/// What a meter has made durable.
+#[derive(Default)]
+pub(crate) struct Disk {
+    pub(crate) records: Records,
+    /// How many turns had something to make durable.
+    pub(crate) commits: usize,
+    pub(crate) crash: Option<Crash>,
+}
+
+impl Deref for Disk {
+    type Target = Records;
+    fn deref(&self) -> &Records {
+        &self.records
+    }
+}
+
+impl DerefMut for Disk {
+    fn deref_mut(&mut self) -> &mut Records {
+        &mut self.records
+    }
 }
 
 /// What a machine hands out, once it is carried out as far as its disk goes.

@@ -18,7 +18,7 @@ use protocol::roster::AcceptedRoster;
 use protocol::slot::Timestamp;
 use protocol::statement::Place;
 
-use super::region::{Region, carried_out, is_for, published_by};
+use super::region::{Disk, Region, carried_out, is_for, published_by};
 use super::{
     Kit, START, collector_identity, collector_terms, drain, events, meter_id, meter_identity,
     meter_terms, new_collector, new_meter, published, region_id, registrar, rng,
@@ -284,20 +284,9 @@ impl<S: Kit> Relay<S> {
     pub(crate) fn into_region(self) -> Region<S> {
         let (roster, signed_roster) = (self.roster().unwrap(), self.signed_roster().unwrap());
         let Self { collector, disk, meters, disks, now, offline, .. } = self;
-        let (outputs, commits) = (Vec::new(), vec![0; meters.len()]);
-        let rng = rng(5);
-        Region {
-            collector,
-            disk,
-            meters,
-            disks,
-            commits,
-            roster,
-            signed_roster,
-            now,
-            offline,
-            rng,
-            outputs,
-        }
+        let disk_of = |records| Disk { records, ..Disk::default() };
+        let disks = disks.into_iter().map(disk_of).collect();
+        let (outputs, rng) = (Vec::new(), rng(5));
+        Region { collector, disk, meters, disks, roster, signed_roster, now, offline, rng, outputs }
     }
 }

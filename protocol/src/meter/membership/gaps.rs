@@ -138,6 +138,7 @@ impl<S: Scheme> Membership<S> {
             else {
                 continue;
             };
+            let standing = core.doubts.without_carry(slot, standing);
             for (register, wh) in &gap.energy {
                 let share = wh / slots + u64::from((at as u64) < wh % slots);
                 move_energy(core, standing, (*register, &step), (1, share));

@@ -89,8 +89,10 @@ impl<S: Scheme> Membership<S> {
         };
         let standings: Vec<_> = listed.slots().iter().map(|slot| (*slot, of(slot))).collect();
         let Some(step) = self.step_name(portion) else { return };
+        self.settle_doubts(core, portion);
         let (mut pooled, mut void) = (0, 0);
         for (slot, standing) in standings {
+            let standing = core.doubts.without_carry(slot, standing);
             let Some(energy) = self.outbox.settle(slot, standing) else { continue };
             pooled += u32::from(standing == Standing::Pooled);
             void += u32::from(standing == Standing::Void);
@@ -117,6 +119,7 @@ impl<S: Scheme> Membership<S> {
             }
         }
         self.give_up_gaps(core);
+        self.give_up_doubts(core);
     }
 
     pub(super) fn step_name(&self, portion: Portion) -> Option<StepName> {
@@ -128,7 +131,8 @@ impl<S: Scheme> Membership<S> {
     pub(super) fn close_window(&mut self, core: &mut Core, now: Timestamp) {
         let window = self.next_closing;
         self.next_closing = Window(window.0 + 1);
-        for portion in self.unsettled().into_iter().filter(|portion| portion.window == window) {
+        let unsettled = self.unsettled(core).into_iter();
+        for portion in unsettled.filter(|portion| portion.window == window) {
             core.event(Event::Unsettled { portion });
             self.want(core, portion, now);
         }
@@ -151,10 +155,11 @@ impl<S: Scheme> Membership<S> {
     }
 
     /// Portions in which something of this meter's is unsettled.
-    pub(super) fn unsettled(&self) -> BTreeSet<Portion> {
+    pub(super) fn unsettled(&self, core: &Core) -> BTreeSet<Portion> {
         let slots = self.outbox.unsettled();
         let portions = slots.filter_map(|slot| portion_of(&self.roster, slot));
-        portions.chain(self.gaps.portions()).collect()
+        let doubts = core.doubts.portions(self.roster.epoch());
+        portions.chain(self.gaps.portions()).chain(doubts).collect()
     }
 
     /// Wants every listing of a step that comes before one and was not seen.
@@ -176,11 +181,12 @@ impl<S: Scheme> Membership<S> {
         }
     }
 
-    /// Wants the listings that gaps of closed windows wait for.
+    /// Wants the listings that gaps and doubts of closed windows wait for.
     pub(super) fn want_for_gaps(&mut self, core: &mut Core, now: Timestamp) {
         let closed = self.next_closing;
-        let waits: Vec<_> = self.gaps.portions().filter(|of| of.window < closed).collect();
-        for portion in waits {
+        let doubts = core.doubts.portions(self.roster.epoch());
+        let waits = self.gaps.portions().chain(doubts).filter(|of| of.window < closed);
+        for portion in waits.collect::<Vec<_>>() {
             self.want(core, portion, now);
         }
     }
