@@ -7,6 +7,7 @@ use std::sync::Arc;
 use aggregation::Table;
 use anyhow::Context as _;
 use host::clock;
+use host::lock::Lock;
 use protocol::id::RegionId;
 use protocol::topic;
 use tokio::sync::Notify;
@@ -27,6 +28,7 @@ const DECODER_BITS: u32 = 20;
 /// # Errors
 /// Where the configuration, the state folder or the broker is of no use.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let _lock = Lock::take(&config.keystore()?)?;
     let decoder = tokio::task::spawn_blocking(|| Arc::new(Table::new(DECODER_BITS)));
     let (address, mut broker) = start_broker(&config).await?;
     let (sender, mut inbox) = connect(&config, address)?;

@@ -11,7 +11,8 @@ use aggregation::Table;
 use anyhow::Context as _;
 use host::clock;
 use host::journal::Journal;
-use host::store::{Sqlite, Turns};
+use host::keystore::Keystore;
+use host::store::{OpenError, Sqlite, Turns};
 use protocol::collector::Collector;
 use protocol::output::Publication;
 use protocol::record::{Key, Records, Sort};
@@ -44,7 +45,7 @@ impl Region {
         let keystore = config.keystore()?;
         let mut rng = clock::generator()?;
         let keys = config.identities(&mut rng)?;
-        let store = Sqlite::open(&keystore, &database(region))?;
+        let store = open_store(&keystore, region)?;
         let (terms, kept) = (region.terms(), needed(&store)?);
         let machine = Collector::new(terms, keys, &kept, (decoder, rng), clock::now())
             .with_context(|| format!("region {}", region.name))?;
@@ -93,13 +94,14 @@ impl Runner {
             self.empty_outputs()?;
             if let Some(again) = self.turns.poll_timeout() {
                 if inputs.is_closed_within(clock::until(again).min(LONGEST_SLEEP)) {
-                    return Ok(());
+                    return Ok(self.turns.close()?);
                 }
                 continue;
             }
             let due = self.machine.poll_timeout().map_or(LONGEST_SLEEP, clock::until);
             let Some(waiting) = inputs.take(due.min(LONGEST_SLEEP)) else {
-                return self.empty_outputs();
+                self.empty_outputs()?;
+                return Ok(self.turns.close()?);
             };
             self.take(waiting)?;
             self.look_for_a_next_epoch()?;
@@ -159,6 +161,21 @@ impl Runner {
         let note = |event: &_| journal.note(region, event);
         Ok(turns.carry_out(|| machine.poll_output(), clock::now(), publish, note)?)
     }
+}
+
+/// The region's database. A damaged one stays where it is: a collector that
+/// began with an empty one would ask its members for epoch 1 again, which all of
+/// them refuse.
+fn open_store(keystore: &Keystore, region: &RegionConfig) -> anyhow::Result<Sqlite> {
+    let opened = Sqlite::open(keystore, &database(region));
+    opened.map_err(|error| match error {
+        OpenError::Damaged { .. } => anyhow::anyhow!(
+            "{error}. Nothing was changed. Restore a backup: `collector restore --set-aside \
+             --from BACKUP` puts the present state aside, and the members are then asked for \
+             what is newer than the backup"
+        ),
+        OpenError::Unusable(_) => error.into(),
+    })
 }
 
 /// What a machine needs of its records: transcripts of epochs that are over

@@ -1,6 +1,6 @@
 //! The only reader of the machine's clock and of its randomness.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use protocol::Rng;
@@ -22,6 +22,19 @@ pub fn utc(at: Timestamp) -> String {
     // The last second that the format can say, for instants beyond it.
     let seconds = (at.0 / 1_000).min(253_402_300_799);
     humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
+}
+
+/// An instant as it stands in names of files: without colons.
+#[must_use]
+pub fn compact_utc(at: Timestamp) -> String {
+    utc(at).replace([':', '-'], "")
+}
+
+/// A clock that nobody sets, to measure how long something took.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is the daemons' clock")]
+pub fn monotonic() -> Instant {
+    Instant::now()
 }
 
 /// How long it is until `then`; zero if it is past.
@@ -46,5 +59,6 @@ mod tests {
     fn an_instant_is_said_in_utc_and_the_last_one_too() {
         assert_eq!(utc(Timestamp(1_750_000_000_999)), "2025-06-15T15:06:40Z");
         assert_eq!(utc(Timestamp(u64::MAX)), "9999-12-31T23:59:59Z");
+        assert_eq!(compact_utc(Timestamp(1_750_000_000_999)), "20250615T150640Z");
     }
 }

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod config;
 pub mod journal;
 pub mod keystore;
+pub mod lock;
 pub mod log;
 pub mod shutdown;
 pub mod store;

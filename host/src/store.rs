@@ -1,12 +1,18 @@
 //! What a daemon's machines keep: whole commits, durable before anything that
 //! follows them leaves the machine.
 
+mod aside;
+pub mod backup;
+mod schema;
 mod sqlite;
 mod turns;
+
+use std::path::{Path, PathBuf};
 
 use protocol::record::{Change, Records};
 use thiserror::Error;
 
+pub use aside::set_aside;
 pub use sqlite::Sqlite;
 pub use turns::Turns;
 
@@ -44,4 +50,30 @@ pub enum CommitError {
         /// Where, and what the store says.
         reason: String,
     },
+}
+
+/// Why a database cannot be used.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// What is in the file is not what was written.
+    #[error("{} is damaged: {reason}", path.display())]
+    Damaged {
+        /// The database.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// It cannot be opened, may be read by others, or is of a newer version.
+    #[error("{0:#}")]
+    Unusable(anyhow::Error),
+}
+
+impl OpenError {
+    fn of(path: &Path, error: anyhow::Error) -> Self {
+        if sqlite::is_damage(&error) {
+            Self::Damaged { path: path.to_owned(), reason: format!("{error:#}") }
+        } else {
+            Self::Unusable(error.context(path.display().to_string()))
+        }
+    }
 }

@@ -7,7 +7,9 @@ use aggregation::ElGamal;
 use anyhow::Context as _;
 use host::clock;
 use host::journal::Journal;
-use host::store::{Sqlite, Store as _, Turns};
+use host::keystore::Keystore;
+use host::lock::Lock;
+use host::store::{self, OpenError, Sqlite, Store as _, Turns};
 use protocol::message::State;
 use protocol::meter::Meter;
 use protocol::output::Publication;
@@ -15,6 +17,7 @@ use protocol::slot::Timestamp;
 use protocol::topic;
 
 use crate::config::Config;
+use crate::growth::Growth;
 use crate::slots::Slots;
 use crate::vitals::Machine;
 
@@ -46,16 +49,18 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     if let Err(error) = agent.sender.close().await {
         tracing::warn!("{error}; they are sent again after the next start");
     }
-    Ok(())
+    Ok(agent.turns.close()?)
 }
 
 struct Agent {
+    _lock: Lock,
     meter: Meter<ElGamal>,
     region: String,
     turns: Turns<Sqlite>,
     sender: link::Sender,
     slots: Slots,
     machine: Machine,
+    growth: Growth,
     journal: Journal,
     state_interval: Duration,
     next_state: Timestamp,
@@ -64,19 +69,22 @@ struct Agent {
 impl Agent {
     fn start(config: &Config) -> anyhow::Result<(Self, link::Receiver)> {
         let keystore = config.keystore()?;
+        let lock = Lock::take(&keystore)?;
         let mut rng = clock::generator()?;
         let identity = config.identity(&mut rng)?;
         tracing::info!(region = %config.region, meter = %config.meter, key = %identity.key(), "starting");
         let terms = config.terms();
         let slots = Slots::open(&config.source, terms.floors.slot_seconds)?;
-        let store = Sqlite::open(&keystore, DATABASE)?;
+        let store = open_store(&keystore)?;
         let meter = Meter::new(terms, identity, &store.load()?, rng, clock::now())
             .with_context(|| format!("{DATABASE} in {}", keystore.dir().display()))?;
         let (sender, inbox) = connect(config)?;
         let agent = Self {
+            _lock: lock,
             meter,
             region: config.region.to_string(),
             machine: Machine::open(keystore.dir()),
+            growth: Growth::default(),
             turns: Turns::new(store),
             sender,
             slots,
@@ -117,6 +125,7 @@ impl Agent {
         self.slots.hand_in(&mut self.meter, now)?;
         if self.next_state <= now {
             self.next_state = now + self.state_interval;
+            self.growth.watch(self.turns.store());
             let state = self.state();
             self.meter.publish_state(state);
         }
@@ -158,6 +167,24 @@ impl Agent {
             lost_slots: 0,
             counters: self.slots.counters(),
         }
+    }
+}
+
+/// The agent's database. A damaged one is put aside and never used again:
+/// a ledger with a hole in it would let the same question be answered twice.
+fn open_store(keystore: &Keystore) -> anyhow::Result<Sqlite> {
+    match Sqlite::open(keystore, DATABASE) {
+        Err(damage @ OpenError::Damaged { .. }) => {
+            let aside = store::set_aside(keystore, DATABASE, clock::now())?;
+            tracing::error!(
+                "{damage}. It was put aside as {}, and this meter begins with an empty one: it \
+                 has no key share and no ledger, so it is in no epoch until it joins the next \
+                 one; until then its energy is not reported, and what waited to be carried is lost",
+                aside.display()
+            );
+            Ok(Sqlite::open(keystore, DATABASE)?)
+        }
+        opened => Ok(opened?),
     }
 }
 

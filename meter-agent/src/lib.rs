@@ -5,6 +5,7 @@ mod agent;
 pub mod cli;
 pub mod config;
 pub mod evidence;
+mod growth;
 pub mod probe;
 pub mod read;
 pub mod sent;

@@ -2,19 +2,23 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{bail, ensure};
 use protocol::id::Epoch;
 use protocol::record::{Change, Key, Records, Sort};
-use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, params};
+use rusqlite::hooks::Wal;
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, ffi, params};
 use zeroize::Zeroizing;
 
-use super::{CommitError, Store};
+use super::{CommitError, OpenError, Store, schema};
+use crate::clock;
 use crate::keystore::Keystore;
 
-/// Marks a file as one of this project's ("hush").
-const APPLICATION: i32 = 0x6875_7368;
-/// The form of the tables. A file of a newer one is refused.
-const SCHEMA: i32 = 1;
+/// The least that is written at once. A commit of a meter changes two to four
+/// places: with pages of 4,096 bytes it writes twice as much.
+const PAGE_BYTES: u32 = 512;
+/// The log is copied into the database once it is of this size. A larger one
+/// saves little: each page that was added is copied once at least.
+const LOG_BYTES: u32 = 4 << 20;
 
 /// A database in a file of its owner's alone.
 #[derive(Debug)]
@@ -25,81 +29,160 @@ pub struct Sqlite {
 
 impl Sqlite {
     /// Opens the database `name` in a folder of private files, and makes it if
-    /// there is none.
+    /// there is none. One that its last owner has not closed is checked first.
     ///
     /// # Errors
-    /// Where it cannot be opened, may be read by others, or is of a newer
-    /// version.
-    pub fn open(keystore: &Keystore, name: &str) -> anyhow::Result<Self> {
-        let path = keystore.private_file(name)?;
-        let connection = Connection::open(&path);
-        Self::prepare(&path, connection).with_context(|| path.display().to_string())
+    /// [`OpenError`].
+    pub fn open(keystore: &Keystore, name: &str) -> Result<Self, OpenError> {
+        let path = keystore.private_file(name).map_err(OpenError::Unusable)?;
+        match prepared(&path) {
+            Ok(connection) => Ok(Self { path, connection }),
+            Err(error) => Err(OpenError::of(&path, error)),
+        }
     }
 
     /// Opens the database `name` to look at, also while its owner runs.
     ///
     /// # Errors
     /// As [`Sqlite::open`], and where there is none.
-    pub fn open_to_read(keystore: &Keystore, name: &str) -> anyhow::Result<Self> {
+    pub fn open_to_read(keystore: &Keystore, name: &str) -> Result<Self, OpenError> {
         let path = keystore.dir().join(name);
-        ensure!(path.exists(), "{} does not exist: nothing has run here yet", path.display());
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&path, flags)?;
-        check_version(&connection).with_context(|| path.display().to_string())?;
-        Ok(Self { path, connection })
-    }
-
-    fn prepare(path: &Path, connection: rusqlite::Result<Connection>) -> anyhow::Result<Self> {
-        let mut connection = connection?;
-        connection.pragma_update(None, "journal_mode", "wal")?;
-        // A commit is on the disk before it returns.
-        connection.pragma_update(None, "synchronous", "full")?;
-        // What is erased is overwritten, as far as the disk does so.
-        connection.pragma_update(None, "secure_delete", "on")?;
-        if version(&connection, "user_version")? == 0 {
-            let transaction = connection.transaction()?;
-            transaction.execute_batch(
-                "CREATE TABLE records (
-                    sort INTEGER NOT NULL,
-                    epoch INTEGER NOT NULL,
-                    position INTEGER NOT NULL,
-                    name TEXT NOT NULL,
-                    value BLOB NOT NULL,
-                    PRIMARY KEY (sort, epoch, position, name)
-                ) STRICT, WITHOUT ROWID",
-            )?;
-            transaction.pragma_update(None, "application_id", APPLICATION)?;
-            transaction.pragma_update(None, "user_version", SCHEMA)?;
-            transaction.commit()?;
+        let connection = open_to_read(&path).and_then(|connection| {
+            schema::check_is_filled(&connection)?;
+            Ok(connection)
+        });
+        match connection {
+            Ok(connection) => Ok(Self { path, connection }),
+            Err(error) => Err(OpenError::of(&path, error)),
         }
-        check_version(&connection)?;
-        Ok(Self { path: path.to_owned(), connection })
     }
-}
 
-impl Sqlite {
     /// The records under the keys that are wanted. Only these are read.
     ///
     /// # Errors
     /// Where they cannot be read.
     pub fn load_some(&self, wanted: impl Fn(&Key) -> bool) -> anyhow::Result<Records> {
-        let mut statement =
-            self.connection.prepare("SELECT sort, epoch, position, name, value FROM records")?;
-        let mut rows = statement.query(())?;
-        let mut records = Vec::new();
-        while let Some(row) = rows.next()? {
-            let number: u8 = row.get(0)?;
-            let Some(sort) = Sort::of(number) else {
-                bail!("records of the unknown sort {number}")
-            };
-            let (epoch, position) = (Epoch(row.get(1)?), unsigned(row.get(2)?));
-            let key = Key { sort, epoch, position, name: row.get(3)? };
-            if wanted(&key) {
-                records.push((key, Zeroizing::new(row.get::<_, Vec<u8>>(4)?)));
-            }
-        }
-        Ok(records.into_iter().collect())
+        load(&self.connection, wanted)
     }
+
+    /// How many bytes the database and its log take up.
+    ///
+    /// # Errors
+    /// Where that cannot be found out.
+    pub fn size(&self) -> anyhow::Result<u64> {
+        let bytes = |path: &Path| Ok::<_, std::io::Error>(std::fs::metadata(path)?.len());
+        Ok(bytes(&self.path)? + bytes(Path::new(&format!("{}-wal", self.path.display())))?)
+    }
+
+    /// Closes the database: the next owner need not check it.
+    ///
+    /// # Errors
+    /// Where that could not be noted; all that was committed is durable.
+    pub fn close(self) -> Result<(), CommitError> {
+        let closed = schema::set_clean(&self.connection, true);
+        closed.map_err(|error| self.refusal(&error))
+    }
+}
+
+/// A connection to a database that is whole and of the newest form.
+fn prepared(path: &Path) -> anyhow::Result<Connection> {
+    let mut connection = Connection::open(path)?;
+    // Without effect on a file that has pages already.
+    connection.pragma_update(None, "page_size", PAGE_BYTES)?;
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    // A commit is on the disk before it returns.
+    connection.pragma_update(None, "synchronous", "full")?;
+    // What is erased is overwritten, as far as the disk does so.
+    connection.pragma_update(None, "secure_delete", "on")?;
+    // Nothing of a record goes into a file elsewhere.
+    connection.pragma_update(None, "temp_store", "memory")?;
+    limit_log(&mut connection)?;
+    if !schema::is_clean(&connection)? {
+        check_integrity_timed(&connection, path)?;
+    }
+    schema::migrate(&mut connection)?;
+    schema::set_clean(&connection, false)?;
+    Ok(connection)
+}
+
+/// Copies the log into the database when it is long enough. SQLite would do so
+/// by itself, and swallow an fsync that fails.
+fn limit_log(connection: &mut Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "journal_size_limit", 2 * LOG_BYTES)?;
+    let page: u32 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
+    let most = i32::try_from(LOG_BYTES / page).unwrap_or(i32::MAX);
+    connection.wal_hook(Some(
+        move |log: &mut Wal, pages| {
+            if pages < most { Ok(()) } else { log.checkpoint().or_else(forgive) }
+        },
+    ))
+}
+
+/// The commit itself is made: what has no space, or a reader in its way, is
+/// tried again after the next one.
+fn forgive(error: rusqlite::Error) -> rusqlite::Result<()> {
+    if leaves_the_disk_as_it_was(&error) { Ok(()) } else { Err(error) }
+}
+
+/// A connection that writes nothing.
+pub(super) fn open_to_read(path: &Path) -> anyhow::Result<Connection> {
+    ensure!(path.exists(), "it does not exist: nothing has run here yet");
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Ok(Connection::open_with_flags(path, flags)?)
+}
+
+fn check_integrity_timed(connection: &Connection, path: &Path) -> anyhow::Result<()> {
+    let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
+    if pages == 0 {
+        return Ok(());
+    }
+    let begun = clock::monotonic();
+    check_integrity(connection)?;
+    tracing::info!(
+        path = %path.display(),
+        ms = begun.elapsed().as_millis(),
+        "the database was not closed, and is whole",
+    );
+    Ok(())
+}
+
+/// Refuses a damaged database, with the first thing that is wrong.
+pub(super) fn check_integrity(connection: &Connection) -> anyhow::Result<()> {
+    let said: String = connection.pragma_query_value(None, "integrity_check", |row| row.get(0))?;
+    if said == "ok" { Ok(()) } else { Err(Damage(said).into()) }
+}
+
+/// What an integrity check has found.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Damage(String);
+
+/// Whether an error says that what is in the file is not what was written.
+pub(super) fn is_damage(error: &anyhow::Error) -> bool {
+    let code = || error.downcast_ref::<rusqlite::Error>()?.sqlite_error_code();
+    error.is::<Damage>()
+        || matches!(code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}
+
+/// The records under the keys that are wanted.
+pub(super) fn load(
+    connection: &Connection,
+    wanted: impl Fn(&Key) -> bool,
+) -> anyhow::Result<Records> {
+    let mut statement =
+        connection.prepare("SELECT sort, epoch, position, name, value FROM records")?;
+    let mut rows = statement.query(())?;
+    let mut records = Vec::new();
+    while let Some(row) = rows.next()? {
+        let number: u8 = row.get(0)?;
+        let Some(sort) = Sort::of(number) else { bail!("records of the unknown sort {number}") };
+        let (epoch, position) = (Epoch(row.get(1)?), unsigned(row.get(2)?));
+        let key = Key { sort, epoch, position, name: row.get(3)? };
+        if wanted(&key) {
+            records.push((key, Zeroizing::new(row.get::<_, Vec<u8>>(4)?)));
+        }
+    }
+    Ok(records.into_iter().collect())
 }
 
 impl Store for Sqlite {
@@ -108,16 +191,7 @@ impl Store for Sqlite {
     }
 
     fn commit(&mut self, changes: &[Change]) -> Result<(), CommitError> {
-        let made = self.make_all(changes);
-        made.map_err(|error| {
-            let reason = format!("{}: {error}", self.path.display());
-            // A transaction that could not be rolled back is no certain end.
-            if self.connection.is_autocommit() && leaves_the_disk_as_it_was(&error) {
-                CommitError::Full { reason }
-            } else {
-                CommitError::Uncertain { reason }
-            }
-        })
+        self.make_all(changes).map_err(|error| self.refusal(&error))
     }
 }
 
@@ -128,6 +202,16 @@ impl Sqlite {
         changes.iter().try_for_each(|change| make(&transaction, change))?;
         transaction.commit()
     }
+
+    fn refusal(&self, error: &rusqlite::Error) -> CommitError {
+        let reason = format!("{}: {error}", self.path.display());
+        // A transaction that could not be rolled back is no certain end.
+        if self.connection.is_autocommit() && leaves_the_disk_as_it_was(error) {
+            CommitError::Full { reason }
+        } else {
+            CommitError::Uncertain { reason }
+        }
+    }
 }
 
 /// Whether a transaction that failed so has certainly changed nothing: there is
@@ -137,7 +221,7 @@ fn leaves_the_disk_as_it_was(error: &rusqlite::Error) -> bool {
     let Some(error) = error.sqlite_error() else { return false };
     // The index of the log beside the database, which no fsync concerns, has no
     // space to grow.
-    error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE
+    error.extended_code == ffi::SQLITE_IOERR_SHMSIZE
         || matches!(
             error.code,
             ErrorCode::DiskFull
@@ -151,7 +235,10 @@ fn leaves_the_disk_as_it_was(error: &rusqlite::Error) -> bool {
 fn make(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result<()> {
     match change {
         Change::Write(Key { sort, epoch, position, name }, value) => transaction
-            .prepare_cached("INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?)")?
+            .prepare_cached(
+                "INSERT INTO records VALUES (?, ?, ?, ?, ?)
+                 ON CONFLICT DO UPDATE SET value = excluded.value",
+            )?
             .execute(params![sort.number(), epoch.0, signed(*position), name, value.as_slice()]),
         Change::Erase(Key { sort, epoch, position, name }) => transaction
             .prepare_cached(
@@ -172,25 +259,6 @@ fn signed(position: u64) -> i64 {
 
 fn unsigned(position: i64) -> u64 {
     position.cast_unsigned() ^ (1 << 63)
-}
-
-fn version(connection: &Connection, pragma: &str) -> rusqlite::Result<i32> {
-    connection.pragma_query_value(None, pragma, |row| row.get(0))
-}
-
-fn check_version(connection: &Connection) -> anyhow::Result<()> {
-    let (application, schema) =
-        (version(connection, "application_id")?, version(connection, "user_version")?);
-    ensure!(
-        (application, schema) != (0, 0),
-        "it is empty: its owner is about to start, or nothing has run here yet"
-    );
-    ensure!(application == APPLICATION, "another program's database");
-    ensure!(
-        schema <= SCHEMA,
-        "its version is {schema} and this program knows {SCHEMA}: install a newer one"
-    );
-    Ok(())
 }
 
 #[cfg(test)]
@@ -274,7 +342,7 @@ mod tests {
     fn a_database_of_a_newer_version_or_another_program_is_refused() {
         let (_dir, keystore) = folder();
         for (pragma, value, said) in
-            [("user_version", SCHEMA + 1, "newer"), ("application_id", 7, "another program")]
+            [("user_version", 1_000, "newer"), ("application_id", 7, "another program")]
         {
             let store = Sqlite::open(&keystore, pragma).unwrap();
             store.connection.pragma_update(None, pragma, value).unwrap();
@@ -326,8 +394,8 @@ mod tests {
         store.connection.execute_batch("DROP TABLE records").unwrap();
         let made = store.commit(&[sent(1, 1)]);
         assert!(matches!(made, Err(CommitError::Uncertain { .. })), "{made:?}");
-        for code in [rusqlite::ffi::SQLITE_IOERR_FSYNC, rusqlite::ffi::SQLITE_CORRUPT] {
-            let error = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
+        for code in [ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_CORRUPT] {
+            let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
             assert!(!leaves_the_disk_as_it_was(&error), "{error}");
         }
     }

@@ -7,7 +7,7 @@ use protocol::output::{Event, Output, Publication};
 use protocol::record::Change;
 use protocol::slot::Timestamp;
 
-use super::{CommitError, Store};
+use super::{CommitError, Sqlite, Store};
 
 /// Between two attempts to commit what was refused: space comes back by a
 /// person's hand, and an attempt costs a transaction that is rolled back.
@@ -137,6 +137,24 @@ impl<S: Store> Turns<S> {
             tracing::error!(refused, "{}", CommitError::Full { reason: reason.clone() });
         }
         self.waiting = Some(Waiting { turn, reason, tried: now });
+    }
+}
+
+impl Turns<Sqlite> {
+    /// Closes the store. A turn that waits is given up, as by a crash before
+    /// it: nothing that follows from it was said.
+    ///
+    /// # Errors
+    /// [`CommitError::Uncertain`].
+    pub fn close(self) -> Result<(), CommitError> {
+        if self.is_waiting() {
+            tracing::warn!("stopping while there is no space: the last changes are given up");
+        }
+        match self.store.close() {
+            // The next start checks the database, and that is all.
+            Err(CommitError::Full { .. }) | Ok(()) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 }
 
