@@ -1,5 +1,8 @@
 //! The only reader of the machine's clock and of its randomness.
 
+mod doubt;
+mod wait;
+
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use anyhow::Context as _;
@@ -7,6 +10,9 @@ use protocol::Rng;
 use protocol::slot::Timestamp;
 use rand::SeedableRng as _;
 use rand::rngs::SysRng;
+
+pub use doubt::{BUILT, ClockConfig, Doubt, Marker, Synchronised, Watch, doubt};
+pub use wait::until_believed;
 
 /// The time now; zero on a machine whose clock lies before 1970.
 #[must_use]

@@ -1,8 +1,10 @@
 //! The machine under a daemon: its clock, its randomness, its disk, its
-//! signals and its log. State machines get none of these but as arguments.
+//! signals, its log, and what it tells about itself. State machines get none of
+//! these but as arguments.
 
 pub mod clock;
 pub mod config;
+pub mod health;
 pub mod journal;
 pub mod keystore;
 pub mod lock;

@@ -1,0 +1,97 @@
+//! What one loop says about itself.
+
+use std::fmt::Display;
+use std::time::Instant;
+
+use super::{ASK_STORE, Check, Health, Standing};
+use crate::clock;
+
+/// The pulse of one loop. Whoever holds it is the loop.
+#[derive(Clone, Debug)]
+pub struct Pulse {
+    health: Health,
+    region: String,
+}
+
+impl Pulse {
+    pub(super) fn of(health: Health, region: String) -> Self {
+        Self { health, region }
+    }
+
+    /// What all loops of this process share.
+    #[must_use]
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// The loop has moved.
+    pub fn turn(&self) {
+        self.turn_at(clock::monotonic());
+    }
+
+    pub(super) fn turn_at(&self, now: Instant) {
+        self.health.with(&self.region, |of| of.turned = now);
+    }
+
+    /// Whether the store has had nothing to do for so long that it is to be
+    /// asked whether it still answers.
+    #[must_use]
+    pub fn asks_store(&self) -> bool {
+        let now = clock::monotonic();
+        let mut asks = false;
+        let every = self.health.longest_sleep(ASK_STORE);
+        self.health.with(&self.region, |of| {
+            asks = of.answered.is_some_and(|at| now.duration_since(at) >= every);
+        });
+        asks
+    }
+
+    /// The store has committed, or has answered from its database.
+    pub fn store_answered(&self) {
+        self.store_answered_at(clock::monotonic());
+    }
+
+    pub(super) fn store_answered_at(&self, now: Instant) {
+        self.health.with(&self.region, |of| of.answered = of.answered.map(|_| now));
+    }
+
+    /// How large the database is.
+    pub fn database(&self, bytes: u64) {
+        self.health.0.metrics.database(&self.region, bytes);
+    }
+
+    /// What a check has found; none is that all is well.
+    pub fn check(&self, check: Check, trouble: Option<impl Display>) {
+        let state = trouble.map_or(Ok(()), |trouble| Err(trouble.to_string()));
+        self.health.with(&self.region, |of| {
+            if let Some(known) = of.checks.get_mut(&check) {
+                *known = state;
+            }
+        });
+    }
+
+    /// An event, by its name.
+    pub fn event(&self, name: &'static str) {
+        self.health.0.metrics.event(&self.region, name);
+    }
+
+    /// A contribution was taken.
+    pub fn contribution(&self) {
+        self.health.0.metrics.contribution(&self.region);
+    }
+
+    /// A receipt was handed to the link.
+    pub fn receipt(&self) {
+        self.health.0.metrics.receipt(&self.region);
+    }
+
+    /// How many slots of a meter wait for what.
+    pub fn slots(&self, standing: Standing, slots: u32) {
+        self.health.0.metrics.slots(&self.region, standing, slots);
+    }
+
+    /// The latest slot of which there is a contribution ended then.
+    pub fn contributed_until(&self, unix_seconds: u64) {
+        self.health.0.metrics.contributed_until(&self.region, unix_seconds);
+    }
+}
