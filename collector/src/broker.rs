@@ -5,16 +5,19 @@
 //! taken stays taken. What it can do is die: of a bad packet its router or its listener panics
 //! while the process lives on. [`Broker::died`] notices both.
 
+mod echo;
+
+use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::net::TcpStream;
+use protocol::topic;
 use tokio::select;
 use tokio::sync::oneshot;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, interval, sleep_until, timeout};
 use tracing::{info, warn};
 
 /// Everything that `broker.toml` may contain; `*` stands for the listener's name.
@@ -42,9 +45,16 @@ const START_INTERVAL: Duration = Duration::from_millis(20);
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two looks at a broker that runs.
 const WATCH_INTERVAL: Duration = Duration::from_secs(10);
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Until the next look at one that did not answer.
+const AGAIN: Duration = Duration::from_secs(2);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Looks in a row without an answer after which the broker is dead, and not merely busy.
 const MISSES: u32 = 3;
+
+/// What the broker keeps of the watch: without a limit of its own it would be as much as of the
+/// meters' messages, a payload of 4 bytes every 10 s for years.
+const WATCH_LOG: rumqttd::SegmentConfig =
+    rumqttd::SegmentConfig { max_segment_size: 1024, max_segment_count: 2 };
 
 /// The checked content of `broker.toml`.
 #[derive(Clone, Debug)]
@@ -59,8 +69,11 @@ pub struct Broker {
     listen: SocketAddr,
     ended: oneshot::Receiver<String>,
     misses: u32,
+    next_look: Instant,
     /// Counts the names under which the watch has connected.
     watch: u32,
+    /// Counts the looks, so that none takes another's answer for its own.
+    looks: u32,
 }
 
 /// Why the broker does not run.
@@ -168,7 +181,8 @@ impl Broker {
     /// # Errors
     /// `PortTaken`, `Thread`, `Ended`, or `Silent` after 10 s.
     pub async fn start(settings: Settings) -> Result<Self, Error> {
-        let Settings { config, listen } = settings;
+        let Settings { mut config, listen } = settings;
+        config.router.custom_segment = Some(HashMap::from([(topic::of_watch(), WATCH_LOG)]));
         // rumqttd would only log that it cannot bind.
         TcpListener::bind(listen)
             .map_err(|source| Error::PortTaken { port: listen.port(), source })?;
@@ -185,7 +199,8 @@ impl Broker {
                 }
             })
             .map_err(Error::Thread)?;
-        let mut broker = Self { listen, ended, misses: 0, watch: 0 };
+        let mut broker =
+            Self { listen, ended, misses: 0, next_look: Instant::now(), watch: 0, looks: 0 };
         timeout(START_TIMEOUT, broker.answers())
             .await
             .unwrap_or(Err(Error::Silent { port: listen.port() }))?;
@@ -200,21 +215,22 @@ impl Broker {
     }
 
     /// Waits until the broker is dead, which it should never be, and tells why: `Ended` at once,
-    /// `Silent` after three connections in a row, one every 10 s, got no answer. The process
-    /// should end then. Cancel safe.
-    pub async fn died(&mut self) -> Error {
-        let mut ticks = interval(WATCH_INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    /// `Silent` after three round trips in a row that did not come back, within 44 s of its death.
+    /// The process should end then. Not cancel safe: a look that
+    /// is given up leaves the broker a client without an answer, of which its listener can die.
+    pub async fn died(mut self) -> Error {
         loop {
             select! {
                 error = ended(&mut self.ended) => return error,
-                _ = ticks.tick() => {}
+                () = sleep_until(self.next_look) => {}
             }
             if self.answers_once().await {
                 self.misses = 0;
+                self.next_look = Instant::now() + WATCH_INTERVAL;
                 continue;
             }
             self.misses += 1;
+            self.next_look = Instant::now() + AGAIN;
             warn!(port = self.port(), misses = self.misses, "the broker does not answer");
             if self.misses >= MISSES {
                 return Error::Silent { port: self.port() };
@@ -236,7 +252,9 @@ impl Broker {
     }
 
     async fn answers_once(&mut self) -> bool {
-        let answer = timeout(ANSWER_TIMEOUT, greet(self.listen, self.watch)).await;
+        self.looks = self.looks.wrapping_add(1);
+        let round_trip = echo::round_trip(self.listen, (self.watch, self.looks));
+        let answer = timeout(ANSWER_TIMEOUT, round_trip).await;
         let answered = matches!(answer, Ok(Ok(())));
         if !answered {
             // A client that left before its CONNACK and comes back under the same name can kill
@@ -249,30 +267,6 @@ impl Broker {
 
 async fn ended(ended: &mut oneshot::Receiver<String>) -> Error {
     Error::Ended(ended.await.unwrap_or_else(|_| "its thread panicked".into()))
-}
-
-/// Connects as an MQTT client (MQTT 3.1.1, section 3.1) and waits for the CONNACK, which comes from
-/// the router: an open port alone says nothing about it.
-async fn greet(listen: SocketAddr, watch: u32) -> io::Result<()> {
-    let client_id = format!("broker-watch-{watch:010}");
-    let mut connect = vec![0x10, 35, 0, 4, b'M', b'Q', b'T', b'T', 4, 2, 0, 60, 0, 23];
-    connect.extend(client_id.as_bytes());
-
-    let stream = TcpStream::connect(listen).await?;
-    stream.writable().await?;
-    if stream.try_write(&connect)? != connect.len() {
-        return Err(io::ErrorKind::WriteZero.into());
-    }
-    let mut connack = [0; 4];
-    loop {
-        stream.readable().await?;
-        match stream.try_read(&mut connack) {
-            Ok(4) if connack == [0x20, 2, 0, 0] => return Ok(()),
-            Ok(_) => return Err(io::ErrorKind::InvalidData.into()),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
-    }
 }
 
 /// rumqttd ignores keys that it does not know, misspelt ones as well.

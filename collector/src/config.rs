@@ -9,6 +9,7 @@ use aggregation::{ElGamal, Scheme as _};
 use anyhow::{Context as _, bail};
 use host::Keystore;
 use host::config::{Threshold, Within};
+use host::health::HealthConfig;
 use protocol::Rng;
 use protocol::collector::Terms;
 use protocol::id::{Epoch, MeterId, RegionId};
@@ -33,6 +34,9 @@ pub struct Config {
     /// The broker.
     #[serde(default)]
     pub broker: BrokerConfig,
+    /// Where the collector is asked for its health.
+    #[serde(default)]
+    pub health: HealthConfig,
     /// The regions that it serves.
     #[serde(rename = "region")]
     pub regions: Vec<RegionConfig>,

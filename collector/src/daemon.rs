@@ -3,24 +3,32 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aggregation::Table;
 use anyhow::Context as _;
-use host::clock;
+use host::clock::{self, BUILT, Doubt, Marker, Watch};
+use host::health::{Check, Endpoint, Health, Pulse};
 use host::lock::Lock;
 use protocol::id::RegionId;
 use protocol::topic;
 use tokio::sync::Notify;
+use tokio::time::interval;
 
 use crate::broker::{self, Broker};
 use crate::config::Config;
 use crate::inbox::Input;
-use crate::region::Region;
+use crate::region::{self, Region};
 
 /// The collector's name at the broker.
 const CLIENT_ID: &str = "collector";
 /// Entries of the decoder's table, as a power of two: 16 MiB.
 const DECODER_BITS: u32 = 20;
+
+/// Where health is asked for, unless the configuration says otherwise.
+const HEALTH_PORT: u16 = 9870;
+/// The longest sleep of the daemon's own loop.
+const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 
 /// Runs the collector, and its embedded broker if the configuration names no
 /// other, until `shutdown`.
@@ -29,25 +37,53 @@ const DECODER_BITS: u32 = 20;
 /// Where the configuration, the state folder or the broker is of no use.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
     let _lock = Lock::take(&config.keystore()?)?;
+    let health = Health::of("collector", env!("CARGO_PKG_VERSION"), &[]);
+    let pulse = health.pulse(None, &[Check::Broker, Check::Clock]);
+    let _endpoint = Endpoint::start(config.health.listen_or_on(HEALTH_PORT), health.clone())?;
     let decoder = tokio::task::spawn_blocking(|| Arc::new(Table::new(DECODER_BITS)));
-    let (address, mut broker) = start_broker(&config).await?;
+    let (address, broker) = start_broker(&config).await?;
+    let broker_died = broker_died(broker);
+    tokio::pin!(shutdown, broker_died);
+    tokio::select! {
+        () = &mut shutdown => return Ok(()),
+        error = &mut broker_died => return Err(error.into()),
+        believed = until_clock_is_believed(&config, &pulse) => believed?,
+    }
     let (sender, mut inbox) = connect(&config, address)?;
     let decoder = decoder.await.context("the decoder's table")?;
     let ended = Arc::new(Notify::new());
-    let regions = start_regions(&config, &decoder, (&sender, &ended))?;
-    tokio::pin!(shutdown);
+    let regions = start_regions(&config, &decoder, (&sender, &ended, &health))?;
+    health.serving();
+    let mut ticks = interval(health.longest_sleep(LONGEST_SLEEP));
+    let mut watch = Watch::default();
     loop {
         tokio::select! {
             () = &mut shutdown => break,
-            error = broker_died(&mut broker) => return Err(error.into()),
+            error = &mut broker_died => return Err(error.into()),
             () = ended.notified() => {
                 tracing::error!("a region's machine has stopped");
                 break;
             }
-            event = inbox.recv() => take(event.context("the link has ended")?, &regions),
+            event = inbox.recv() => take(event.context("the link has ended")?, &regions, &pulse),
+            _ = ticks.tick() => pulse.check(Check::Clock, look_at_clock(&mut watch, &config)),
         }
+        pulse.turn();
     }
+    health.stopping();
     stop(regions, sender).await
+}
+
+/// Waits for a clock by which rounds can be closed.
+async fn until_clock_is_believed(config: &Config, pulse: &Pulse) -> anyhow::Result<()> {
+    let recorded = region::recorded_until(config)?;
+    let look = || Ok(clock::doubt(clock::now(), BUILT, recorded, Marker::NONE.look()));
+    clock::until_believed(pulse, look).await
+}
+
+fn look_at_clock(watch: &mut Watch, config: &Config) -> Option<Doubt> {
+    let shortest = config.regions.iter().map(|region| region.slot_seconds.get()).min();
+    let slot = Duration::from_secs(shortest.unwrap_or_default());
+    watch.look(clock::now(), slot, Marker::NONE.look())
 }
 
 async fn start_broker(config: &Config) -> anyhow::Result<(link::Address, Option<Broker>)> {
@@ -62,7 +98,7 @@ async fn start_broker(config: &Config) -> anyhow::Result<(link::Address, Option<
     Ok((address, Some(Broker::start(settings).await?)))
 }
 
-async fn broker_died(broker: &mut Option<Broker>) -> broker::Error {
+async fn broker_died(broker: Option<Broker>) -> broker::Error {
     match broker {
         Some(broker) => broker.died().await,
         None => std::future::pending().await,
@@ -82,25 +118,28 @@ fn connect(
 fn start_regions(
     config: &Config,
     decoder: &Arc<Table>,
-    (sender, ended): (&link::Sender, &Arc<Notify>),
+    (sender, ended, health): (&link::Sender, &Arc<Notify>, &Health),
 ) -> anyhow::Result<BTreeMap<RegionId, Region>> {
     let start = |region: &crate::config::RegionConfig| {
-        let ties = (sender.clone(), Arc::clone(ended));
+        let pulse = health.pulse(Some(region.name.as_str()), &[Check::Store, Check::Epoch]);
+        let ties = (sender.clone(), Arc::clone(ended), pulse);
         let machine = Region::start(config, region, Arc::clone(decoder), ties)?;
         Ok((region.name.clone(), machine))
     };
     config.regions.iter().map(start).collect()
 }
 
-fn take(event: link::Event, regions: &BTreeMap<RegionId, Region>) {
+fn take(event: link::Event, regions: &BTreeMap<RegionId, Region>, pulse: &Pulse) {
     match event {
         link::Event::Connected { .. } => {
+            pulse.check(Check::Broker, None::<&str>);
             for region in regions.values() {
                 region.inbox.put(Input::Connected);
             }
         }
         link::Event::Disconnected { reason } => {
             tracing::warn!("no broker: {reason}");
+            pulse.check(Check::Broker, Some(&reason));
             for region in regions.values() {
                 region.inbox.put(Input::Disconnected);
             }

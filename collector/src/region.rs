@@ -1,6 +1,7 @@
 //! A region's state machine on a thread of its own: its arithmetic keeps no
 //! one else waiting.
 
+use std::cell::Cell;
 use std::mem;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -10,12 +11,18 @@ use aggregation::ElGamal;
 use aggregation::Table;
 use anyhow::Context as _;
 use host::clock;
+use host::health::{Check, Pulse};
 use host::journal::Journal;
 use host::keystore::Keystore;
 use host::store::{OpenError, Sqlite, Turns};
 use protocol::collector::Collector;
-use protocol::output::Publication;
-use protocol::record::{Key, Records, Sort};
+use protocol::envelope::Envelope;
+use protocol::id::Epoch;
+use protocol::message::Kind;
+use protocol::output::{Output, Publication};
+use protocol::record::{Change, Key, Records, Sort};
+use protocol::slot::Timestamp;
+use protocol::topic;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
@@ -40,7 +47,7 @@ impl Region {
         config: &Config,
         region: &RegionConfig,
         decoder: Arc<Table>,
-        (sender, ended): (link::Sender, Arc<Notify>),
+        (sender, ended, pulse): (link::Sender, Arc<Notify>, Pulse),
     ) -> anyhow::Result<Self> {
         let keystore = config.keystore()?;
         let mut rng = clock::generator()?;
@@ -58,7 +65,8 @@ impl Region {
             asked,
             sender,
             runtime: Handle::current(),
-            journal: Journal::default(),
+            journal: Journal::of(pulse.clone()),
+            pulse,
             region: name.clone(),
         };
         let thread = thread::Builder::new().name(name).spawn(move || {
@@ -85,6 +93,7 @@ struct Runner {
     sender: link::Sender,
     runtime: Handle,
     journal: Journal,
+    pulse: Pulse,
     region: String,
 }
 
@@ -92,14 +101,16 @@ impl Runner {
     fn run(mut self, inputs: &Inputs) -> anyhow::Result<()> {
         loop {
             self.empty_outputs()?;
+            self.look_at_itself()?;
+            let longest = self.pulse.health().longest_sleep(LONGEST_SLEEP);
             if let Some(again) = self.turns.poll_timeout() {
-                if inputs.is_closed_within(clock::until(again).min(LONGEST_SLEEP)) {
+                if inputs.is_closed_within(clock::until(again).min(longest)) {
                     return Ok(self.turns.close()?);
                 }
                 continue;
             }
-            let due = self.machine.poll_timeout().map_or(LONGEST_SLEEP, clock::until);
-            let Some(waiting) = inputs.take(due.min(LONGEST_SLEEP)) else {
+            let due = self.machine.poll_timeout().map_or(longest, clock::until);
+            let Some(waiting) = inputs.take(due.min(longest)) else {
                 self.empty_outputs()?;
                 return Ok(self.turns.close()?);
             };
@@ -149,7 +160,9 @@ impl Runner {
     }
 
     fn empty_outputs(&mut self) -> anyhow::Result<()> {
-        let Self { machine, turns, sender, runtime, journal, region, asked: _ } = self;
+        let Self { machine, turns, sender, runtime, journal, pulse, region, asked: _ } = self;
+        let mut changes = false;
+        let poll = || machine.poll_output().inspect(|output| changes |= hear(pulse, output));
         // What cannot be published now is sent again by the machine itself: on
         // the next connection, or when its patience ends.
         let publish = |Publication { topic, payload, retain }| match runtime
@@ -159,8 +172,61 @@ impl Runner {
             Err(error) => tracing::warn!(region, "not published: {error}"),
         };
         let note = |event: &_| journal.note(region, event);
-        Ok(turns.carry_out(|| machine.poll_output(), clock::now(), publish, note)?)
+        turns.carry_out(poll, clock::now(), publish, note)?;
+        if changes && !turns.is_waiting() {
+            pulse.committed();
+        }
+        Ok(())
     }
+
+    fn look_at_itself(&self) -> anyhow::Result<()> {
+        let is_first = self.machine.next_number() == Epoch(1);
+        self.pulse.check(Check::Epoch, is_first.then_some("no epoch is open yet"));
+        self.pulse.turn();
+        self.pulse.look_at(&self.turns)
+    }
+}
+
+/// Counts what a machine hands out; whether it changes the store.
+fn hear(pulse: &Pulse, output: &Output) -> bool {
+    match output {
+        Output::Persist(change) => {
+            if let Change::Write(key, _) = change
+                && key.sort == Sort::Counted
+            {
+                pulse.contribution();
+            }
+            return true;
+        }
+        Output::Publish(Publication { topic, payload, .. }) if !topic::is_json(topic) => {
+            let envelope = Envelope::parse(payload);
+            if envelope.is_ok_and(|envelope| envelope.header().kind == Kind::Receipt) {
+                pulse.receipt();
+            }
+        }
+        Output::Publish(_) | Output::Event(_) => {}
+    }
+    false
+}
+
+/// The end of the latest slot of which a round is on disk, in any region.
+pub(crate) fn recorded_until(config: &Config) -> anyhow::Result<Option<Timestamp>> {
+    let keystore = config.keystore()?;
+    let mut latest = None;
+    for region in &config.regions {
+        let store = Sqlite::open(&keystore, &database(region))?;
+        let newest = Cell::new(None);
+        store.load_some(|key| {
+            if key.sort == Sort::SlotRound {
+                newest.set(newest.get().max(Some(key.position)));
+            }
+            false
+        })?;
+        let end_ms =
+            |slot: u64| (slot + 1).saturating_mul(1_000 * region.slot_seconds.get::<u64>());
+        latest = latest.max(newest.get().map(end_ms).map(Timestamp));
+    }
+    Ok(latest)
 }
 
 /// The region's database. A damaged one stays where it is: a collector that

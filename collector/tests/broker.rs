@@ -103,7 +103,7 @@ async fn a_taken_port_is_named() {
 async fn a_broker_answers_once_it_has_started_and_is_not_taken_for_dead() {
     let settings = shipped_on_a_free_port();
     let port = settings.port();
-    let mut broker = Broker::start(settings).await.unwrap();
+    let broker = Broker::start(settings).await.unwrap();
     assert_eq!(broker.port(), port);
     // The first look at the broker comes at once; it is answered, and nothing has ended.
     let death = tokio::time::timeout(Duration::from_millis(500), broker.died()).await;

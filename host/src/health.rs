@@ -84,9 +84,13 @@ struct Inner {
 /// One loop, by its region; an empty name is the process's own.
 #[derive(Debug)]
 struct Loop {
+    since: Instant,
     turned: Instant,
-    /// When its store answered last, if it has one.
+    has_store: bool,
+    /// When its store answered last.
     answered: Option<Instant>,
+    /// When a turn with changes was last durable.
+    committed: Option<Instant>,
     checks: BTreeMap<Check, Result<(), String>>,
 }
 
@@ -123,10 +127,16 @@ impl Health {
     pub fn pulse(&self, region: Option<&str>, checks: &[Check]) -> Pulse {
         let now = clock::monotonic();
         let unknown = |check: &Check| (*check, Err("not known yet".to_owned()));
-        let answered = checks.contains(&Check::Store).then_some(now);
-        let checks = checks.iter().map(unknown).collect();
+        let of = Loop {
+            turned: now,
+            since: now,
+            has_store: checks.contains(&Check::Store),
+            answered: None,
+            committed: None,
+            checks: checks.iter().map(unknown).collect(),
+        };
         let region = region.unwrap_or_default().to_owned();
-        self.loops().insert(region.clone(), Loop { turned: now, answered, checks });
+        self.loops().insert(region.clone(), of);
         Pulse::of(self.clone(), region)
     }
 
@@ -162,8 +172,9 @@ impl Health {
     /// The stores that have not answered within a span, in words.
     fn unanswered(&self, now: Instant, within: Duration) -> Vec<String> {
         let loops = self.loops();
-        let asked = loops.iter().filter_map(|(region, of)| Some((region, of.answered?)));
-        let late = asked.map(|(region, at)| (region, now.duration_since(at)));
+        let asked = loops.iter().filter(|(_, of)| of.has_store);
+        let since = |of: &Loop| now.duration_since(of.answered.unwrap_or(of.since));
+        let late = asked.map(|(region, of)| (region, since(of)));
         let late = late.filter(|(_, since)| *since > within);
         late.map(|(region, since)| {
             format!("the store of {} has not answered for {} s", name(region), since.as_secs())
@@ -197,6 +208,9 @@ impl Health {
             if let Some(answered) = of.answered {
                 metrics.store_age(region, now.duration_since(answered));
             }
+            if let Some(committed) = of.committed {
+                metrics.commit_age(region, now.duration_since(committed));
+            }
         }
         for checked in self.checked() {
             metrics.check(&checked.region, checked.check, checked.ok);
@@ -204,10 +218,8 @@ impl Health {
         metrics.text()
     }
 
-    fn with(&self, region: &str, change: impl FnOnce(&mut Loop)) {
-        if let Some(of) = self.loops().get_mut(region) {
-            change(of);
-        }
+    fn with<T>(&self, region: &str, change: impl FnOnce(&mut Loop) -> T) -> Option<T> {
+        self.loops().get_mut(region).map(change)
     }
 
     /// A loop that panicked leaves nothing half written.

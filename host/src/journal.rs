@@ -6,14 +6,26 @@ use std::collections::BTreeMap;
 
 use protocol::output::Event;
 
-/// Counts events and decides which of them are logged.
-#[derive(Debug, Default)]
-pub struct Journal(BTreeMap<&'static str, u64>);
+use crate::health::Pulse;
+
+/// Counts events, also for the metrics, and decides which of them are logged.
+#[derive(Debug)]
+pub struct Journal {
+    counts: BTreeMap<&'static str, u64>,
+    pulse: Pulse,
+}
 
 impl Journal {
+    /// Nothing has happened yet in the loop of this pulse.
+    #[must_use]
+    pub fn of(pulse: Pulse) -> Self {
+        Self { counts: BTreeMap::new(), pulse }
+    }
+
     /// Logs an event of a region's machine.
     pub fn note(&mut self, region: &str, event: &Event) {
-        let count = self.0.entry(event.name()).or_default();
+        self.pulse.event(event.name());
+        let count = self.counts.entry(event.name()).or_default();
         *count += 1;
         if event.is_routine() {
             tracing::info!(region, "{event}");

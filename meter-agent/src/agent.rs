@@ -6,10 +6,10 @@ use std::time::Duration;
 use aggregation::ElGamal;
 use anyhow::Context as _;
 use host::clock;
+use host::health::{Endpoint, Health, Pulse};
 use host::journal::Journal;
-use host::keystore::Keystore;
 use host::lock::Lock;
-use host::store::{self, OpenError, Sqlite, Store as _, Turns};
+use host::store::{Sqlite, Turns};
 use protocol::message::State;
 use protocol::meter::Meter;
 use protocol::output::Publication;
@@ -18,11 +18,13 @@ use protocol::topic;
 
 use crate::config::Config;
 use crate::growth::Growth;
+use crate::home::Home;
 use crate::slots::Slots;
+use crate::vigil::{CHECKS, Vigil};
 use crate::vitals::Machine;
 
-/// All that the meter keeps.
-pub(crate) const DATABASE: &str = "meter.db";
+/// Where health is asked for, unless the configuration says otherwise.
+const HEALTH_PORT: u16 = 9871;
 /// The longest sleep: a clock that was set is noticed within this time.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 
@@ -31,11 +33,24 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 /// # Errors
 /// Where the configuration, the state folder or the source is of no use.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
-    let (mut agent, mut inbox) = Agent::start(&config)?;
+    let (region, meter) = (config.region.to_string(), config.meter.to_string());
+    let health = Health::of("meter-agent", env!("CARGO_PKG_VERSION"), &[("meter", &meter)]);
+    let pulse = health.pulse(Some(&region), &CHECKS);
+    let _endpoint = Endpoint::start(config.health.listen_or_on(HEALTH_PORT), health.clone())?;
+    let home = Home::open(&config)?;
     tokio::pin!(shutdown);
+    tokio::select! {
+        () = &mut shutdown => {
+            health.stopping();
+            return Ok(home.turns.close()?);
+        }
+        believed = home.until_clock_is_believed(&config, &pulse) => believed?,
+    }
+    let (mut agent, mut inbox) = Agent::start(&config, home, pulse)?;
+    health.serving();
     loop {
         agent.do_what_is_due()?;
-        let wait = clock::until(agent.wake()).min(LONGEST_SLEEP);
+        let wait = clock::until(agent.wake()).min(health.longest_sleep(LONGEST_SLEEP));
         tokio::select! {
             () = &mut shutdown => break,
             () = tokio::time::sleep(wait) => {}
@@ -46,6 +61,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
             }
         }
     }
+    health.stopping();
     if let Err(error) = agent.sender.close().await {
         tracing::warn!("{error}; they are sent again after the next start");
     }
@@ -62,33 +78,27 @@ struct Agent {
     machine: Machine,
     growth: Growth,
     journal: Journal,
+    vigil: Vigil,
     state_interval: Duration,
     next_state: Timestamp,
 }
 
 impl Agent {
-    fn start(config: &Config) -> anyhow::Result<(Self, link::Receiver)> {
-        let keystore = config.keystore()?;
-        let lock = Lock::take(&keystore)?;
-        let mut rng = clock::generator()?;
-        let identity = config.identity(&mut rng)?;
-        tracing::info!(region = %config.region, meter = %config.meter, key = %identity.key(), "starting");
-        let terms = config.terms();
-        let slots = Slots::open(&config.source, terms.floors.slot_seconds)?;
-        let store = open_store(&keystore)?;
-        let meter = Meter::new(terms, identity, &store.load()?, rng, clock::now())
-            .with_context(|| format!("{DATABASE} in {}", keystore.dir().display()))?;
+    fn start(config: &Config, home: Home, pulse: Pulse) -> anyhow::Result<(Self, link::Receiver)> {
+        let slots = Slots::open(&config.source, config.terms().floors.slot_seconds)?;
+        let meter = home.meter(config)?;
         let (sender, inbox) = connect(config)?;
         let agent = Self {
-            _lock: lock,
+            _lock: home.lock,
             meter,
             region: config.region.to_string(),
-            machine: Machine::open(keystore.dir()),
+            machine: Machine::open(home.keystore.dir()),
             growth: Growth::default(),
-            turns: Turns::new(store),
+            turns: home.turns,
             sender,
             slots,
-            journal: Journal::default(),
+            journal: Journal::of(pulse.clone()),
+            vigil: Vigil::of(pulse, config.clock.marker()),
             state_interval: Duration::from_secs(config.state_interval_s.get()),
             next_state: clock::now(),
         };
@@ -98,10 +108,14 @@ impl Agent {
     fn take(&mut self, event: link::Event) -> anyhow::Result<()> {
         match event {
             link::Event::Connected { .. } => {
+                self.vigil.link(None);
                 self.meter.handle_connected(clock::now());
                 self.next_state = clock::now();
             }
-            link::Event::Disconnected { reason } => tracing::warn!("no broker: {reason}"),
+            link::Event::Disconnected { reason } => {
+                tracing::warn!("no broker: {reason}");
+                self.vigil.link(Some(&reason));
+            }
             link::Event::Refused { filter } => {
                 tracing::error!("the broker refuses the subscription to {filter}");
             }
@@ -114,6 +128,7 @@ impl Agent {
 
     fn do_what_is_due(&mut self) -> anyhow::Result<()> {
         self.empty_outputs()?;
+        self.vigil.look_at((&self.meter, &self.slots, &self.turns), clock::now())?;
         if self.turns.is_waiting() {
             // What the source tells waits in the source.
             return Ok(());
@@ -142,10 +157,13 @@ impl Agent {
     }
 
     fn empty_outputs(&mut self) -> anyhow::Result<()> {
-        let Self { meter, turns, sender, journal, region, .. } = self;
+        let Self { meter, turns, sender, journal, vigil, region, .. } = self;
+        let poll = || meter.poll_output().inspect(|output| vigil.hear(output));
         let publish = |message| publish(sender, message);
         let note = |event: &_| journal.note(region, event);
-        Ok(turns.carry_out(|| meter.poll_output(), clock::now(), publish, note)?)
+        turns.carry_out(poll, clock::now(), publish, note)?;
+        vigil.end_turn(meter.grid().as_ref(), turns.is_waiting());
+        Ok(())
     }
 
     fn state(&mut self) -> State {
@@ -167,24 +185,6 @@ impl Agent {
             lost_slots: 0,
             counters: self.slots.counters(),
         }
-    }
-}
-
-/// The agent's database. A damaged one is put aside and never used again:
-/// a ledger with a hole in it would let the same question be answered twice.
-fn open_store(keystore: &Keystore) -> anyhow::Result<Sqlite> {
-    match Sqlite::open(keystore, DATABASE) {
-        Err(damage @ OpenError::Damaged { .. }) => {
-            let aside = store::set_aside(keystore, DATABASE, clock::now())?;
-            tracing::error!(
-                "{damage}. It was put aside as {}, and this meter begins with an empty one: it \
-                 has no key share and no ledger, so it is in no epoch until it joins the next \
-                 one; until then its energy is not reported, and what waited to be carried is lost",
-                aside.display()
-            );
-            Ok(Sqlite::open(keystore, DATABASE)?)
-        }
-        opened => Ok(opened?),
     }
 }
 

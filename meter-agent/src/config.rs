@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use aggregation::{ElGamal, Scheme as _};
 use anyhow::Context as _;
 use host::Keystore;
+use host::clock::ClockConfig;
 use host::config::{Threshold, Within};
+use host::health::HealthConfig;
 use protocol::Rng;
 use protocol::id::{MeterId, RegionId};
 use protocol::identity::{Identity, IdentityKey};
@@ -35,6 +37,12 @@ pub struct Config {
     pub state_interval_s: Within<1, 86_400>,
     /// The broker.
     pub broker: BrokerConfig,
+    /// What is asked of the machine's clock.
+    #[serde(default)]
+    pub clock: ClockConfig,
+    /// Where the agent is asked for its health.
+    #[serde(default)]
+    pub health: HealthConfig,
     /// The least that this household accepts.
     #[serde(default)]
     pub floors: FloorsConfig,

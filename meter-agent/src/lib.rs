@@ -6,12 +6,14 @@ pub mod cli;
 pub mod config;
 pub mod evidence;
 mod growth;
+mod home;
 pub mod probe;
 pub mod read;
 pub mod sent;
 pub mod slots;
 pub mod source;
 pub mod status;
+mod vigil;
 pub mod vitals;
 
 pub use agent::run;

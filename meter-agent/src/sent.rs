@@ -12,8 +12,8 @@ use protocol::record::Records;
 use protocol::slot::Timestamp;
 use serde::Serialize;
 
-use crate::agent::DATABASE;
 use crate::config::Config;
+use crate::home::DATABASE;
 
 /// How to show it.
 #[derive(Args, Debug)]

@@ -25,6 +25,8 @@ pub struct Slots {
     /// When to ask again for what the meter has not told yet.
     ask_again: Option<Timestamp>,
     failed: u64,
+    /// Why the latest slot has no reading.
+    unread: Option<ReadError>,
     /// Registers that did not go on across a gap.
     unknown: u64,
 }
@@ -45,7 +47,8 @@ impl Slots {
     #[must_use]
     pub fn of((config, source): (SourceConfig, Source), slot_seconds: NonZeroU32) -> Self {
         let (next, ask_again) = (None, None);
-        Self { config, source, slot_seconds, next, ask_again, failed: 0, unknown: 0 }
+        let (unread, unknown) = (None, 0);
+        Self { config, source, slot_seconds, next, ask_again, failed: 0, unread, unknown }
     }
 
     /// Hands all slots that have ended to the meter, and before each what was
@@ -97,6 +100,15 @@ impl Slots {
         self.source.label()
     }
 
+    /// Why readings are missing, if they are; never what a reading is.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        if self.source.is_silent() {
+            return Some("the meter is silent".to_owned());
+        }
+        self.unread.as_ref().map(|error| format!("the latest slot has no reading: {error}"))
+    }
+
     /// How often what happened, for the reports of state.
     #[must_use]
     pub fn counters(&self) -> BTreeMap<String, u64> {
@@ -134,6 +146,7 @@ impl Slots {
         };
         (self.next, self.ask_again) = (Some(slot.plus(1)), None);
         self.failed += u64::from(read.is_err());
+        self.unread = read.as_ref().err().cloned();
         Some((slot, read))
     }
 

@@ -165,6 +165,15 @@ impl Source {
         }
     }
 
+    /// Whether the meter has told nothing for long.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        match self {
+            Self::P1(port) => port.is_silent(),
+            Self::Simulated(_) | Self::Csv(_) => false,
+        }
+    }
+
     /// How often what happened, for the reports of state.
     #[must_use]
     pub fn counters(&self) -> BTreeMap<String, u64> {

@@ -95,7 +95,8 @@ impl Plan<'_> {
 
     fn collector<'a>(&self, port: u16, region: Vec<Region<'a>>) -> CollectorConfig<'a> {
         let broker = CollectorBroker { config: self.broker(), port };
-        CollectorConfig { state_dir: self.dir.join("collector"), broker, region }
+        let health = Health { listen: "off" };
+        CollectorConfig { state_dir: self.dir.join("collector"), broker, health, region }
     }
 
     fn region<'a>(
@@ -129,6 +130,9 @@ impl Plan<'_> {
             registrar: registrar.to_string(),
             state_dir: self.dir.join(meter.as_str()),
             broker: AgentBroker { url: format!("mqtt://127.0.0.1:{port}") },
+            // All parties have this machine's clock, and nobody asks for them.
+            clock: Clock { synchronised: false },
+            health: Health { listen: "off" },
             floors: Floors {
                 min_contributors: self.lowered.min_contributors,
                 min_slots: self.lowered.min_slots,
@@ -195,6 +199,7 @@ fn write(path: &Path, table: &impl Serialize) -> anyhow::Result<()> {
 struct CollectorConfig<'a> {
     state_dir: PathBuf,
     broker: CollectorBroker,
+    health: Health,
     region: Vec<Region<'a>>,
 }
 
@@ -231,6 +236,8 @@ struct AgentConfig<'a> {
     registrar: String,
     state_dir: PathBuf,
     broker: AgentBroker,
+    clock: Clock,
+    health: Health,
     floors: Floors,
     source: SourceTable,
 }
@@ -238,6 +245,16 @@ struct AgentConfig<'a> {
 #[derive(Serialize)]
 struct AgentBroker {
     url: String,
+}
+
+#[derive(Serialize)]
+struct Clock {
+    synchronised: bool,
+}
+
+#[derive(Serialize)]
+struct Health {
+    listen: &'static str,
 }
 
 #[derive(Serialize)]

@@ -177,6 +177,13 @@ pub fn everything(region: &RegionId) -> String {
     format!("{ROOT}/{region}/#")
 }
 
+/// The topic of the watch over an embedded broker. No region has a name with
+/// `_`, so that no party of one hears it.
+#[must_use]
+pub fn of_watch() -> String {
+    format!("{ROOT}/_watch")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -200,6 +207,12 @@ mod tests {
         assert_eq!(region("hushgrid/v1/north/m/m-01/share"), Some("north".parse().unwrap()));
         assert_eq!(region("hushgrid/v2/north/m/m-01/share"), None);
         assert_eq!(region("hushgrid/v1/No!/m"), None);
+    }
+
+    #[test]
+    fn the_watch_over_the_broker_is_in_no_region() {
+        assert_eq!(of_watch(), "hushgrid/v1/_watch");
+        assert_eq!(region(&of_watch()), None);
     }
 
     #[test]

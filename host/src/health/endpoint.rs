@@ -168,12 +168,13 @@ mod tests {
     async fn metrics_have_the_checks_and_the_ages_of_this_moment() {
         let (health, own, north) = two_loops();
         own.check(Check::Broker, Some("not connected"));
-        north.database(4_096);
+        north.store_answered_at(clock::monotonic());
+        north.event("combined");
         let (status, body) = get("/metrics", &health).await;
         assert_eq!(status, 200);
         for line in [
             "hushgrid_check_ok{region=\"\",check=\"broker\"} 0\n",
-            "hushgrid_database_bytes{region=\"north\"} 4096\n",
+            "hushgrid_events_total{region=\"north\",event=\"combined\"} 1\n",
             "hushgrid_turn_age_seconds{region=\"north\"} ",
             "hushgrid_store_age_seconds{region=\"north\"} ",
             "# EOF\n",

@@ -59,6 +59,7 @@ pub(super) struct Metrics {
     database: Family<OfRegion, Whole>,
     age: Family<OfRegion, Seconds>,
     store_age: Family<OfRegion, Seconds>,
+    commit_age: Family<OfRegion, Seconds>,
 }
 
 impl Metrics {
@@ -85,6 +86,7 @@ impl Metrics {
             database: new.family("database_bytes", "Size of the database"),
             age: new.family("turn_age_seconds", "Since the loop has moved"),
             store_age: new.family("store_age_seconds", "Since the store has answered"),
+            commit_age: new.family("commit_age_seconds", "Since the store has committed"),
             registry,
         }
     }
@@ -119,11 +121,15 @@ impl Metrics {
     }
 
     pub(super) fn age(&self, region: &str, age: Duration) {
-        self.age.get_or_create(&of(region)).set(age.as_secs_f64());
+        self.age.get_or_create(&of(region)).set(seconds(age));
     }
 
     pub(super) fn store_age(&self, region: &str, age: Duration) {
-        self.store_age.get_or_create(&of(region)).set(age.as_secs_f64());
+        self.store_age.get_or_create(&of(region)).set(seconds(age));
+    }
+
+    pub(super) fn commit_age(&self, region: &str, age: Duration) {
+        self.commit_age.get_or_create(&of(region)).set(seconds(age));
     }
 
     pub(super) fn text(&self) -> Result<String, fmt::Error> {
@@ -149,6 +155,11 @@ fn of(region: &str) -> OfRegion {
 
 fn within(region: &str, name: &'static str, value: &'static str) -> InRegion {
     [("region", region.to_owned()), (name, value.to_owned())]
+}
+
+/// To the millisecond.
+fn seconds(age: Duration) -> f64 {
+    Duration::from_millis(u64::try_from(age.as_millis()).unwrap_or(u64::MAX)).as_secs_f64()
 }
 
 fn whole(number: u64) -> i64 {

@@ -3,8 +3,9 @@
 use std::fmt::Display;
 use std::time::Instant;
 
-use super::{ASK_STORE, Check, Health, Standing};
+use super::{ASK_STORE, Check, Health, Loop, Standing};
 use crate::clock;
+use crate::store::{Sqlite, Turns};
 
 /// The pulse of one loop. Whoever holds it is the loop.
 #[derive(Clone, Debug)]
@@ -33,31 +34,30 @@ impl Pulse {
         self.health.with(&self.region, |of| of.turned = now);
     }
 
-    /// Whether the store has had nothing to do for so long that it is to be
-    /// asked whether it still answers.
-    #[must_use]
-    pub fn asks_store(&self) -> bool {
-        let now = clock::monotonic();
-        let mut asks = false;
-        let every = self.health.longest_sleep(ASK_STORE);
-        self.health.with(&self.region, |of| {
-            asks = of.answered.is_some_and(|at| now.duration_since(at) >= every);
-        });
-        asks
-    }
-
-    /// The store has committed, or has answered from its database.
-    pub fn store_answered(&self) {
-        self.store_answered_at(clock::monotonic());
+    /// Notes what refuses the store's commits, and asks the store to
+    /// answer every now and then: one that has nothing to commit has to as well.
+    ///
+    /// # Errors
+    /// Where it does not answer.
+    pub fn look_at(&self, turns: &Turns<Sqlite>) -> anyhow::Result<()> {
+        self.check(Check::Store, turns.refusal());
+        let (now, every) = (clock::monotonic(), self.health.longest_sleep(ASK_STORE));
+        let is_due = |of: &Loop| of.answered.is_none_or(|at| now.duration_since(at) >= every);
+        if self.health.with(&self.region, |of| is_due(of)).unwrap_or_default() {
+            turns.store().answer()?;
+            self.health.0.metrics.database(&self.region, turns.store().size()?);
+            self.store_answered_at(clock::monotonic());
+        }
+        Ok(())
     }
 
     pub(super) fn store_answered_at(&self, now: Instant) {
-        self.health.with(&self.region, |of| of.answered = of.answered.map(|_| now));
+        self.health.with(&self.region, |of| of.answered = Some(now));
     }
 
-    /// How large the database is.
-    pub fn database(&self, bytes: u64) {
-        self.health.0.metrics.database(&self.region, bytes);
+    /// A turn with changes is durable.
+    pub fn committed(&self) {
+        self.health.with(&self.region, |of| of.committed = Some(clock::monotonic()));
     }
 
     /// What a check has found; none is that all is well.

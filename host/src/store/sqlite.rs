@@ -74,6 +74,16 @@ impl Sqlite {
         Ok(bytes(&self.path)? + bytes(Path::new(&format!("{}-wal", self.path.display())))?)
     }
 
+    /// Takes a turn among the readers and reads the header: for an owner that
+    /// has nothing to commit, and wants to know whether the database answers.
+    ///
+    /// # Errors
+    /// Where it does not.
+    pub fn answer(&self) -> anyhow::Result<()> {
+        let pages = self.connection.pragma_query_value(None, "page_count", |row| row.get(0));
+        pages.map(|_: i64| ()).with_context(|| self.path.display().to_string())
+    }
+
     /// Closes the database: the next owner need not check it.
     ///
     /// # Errors

@@ -190,6 +190,12 @@ impl P1 {
         }
     }
 
+    /// Whether no telegram has come for as long as the configuration allows.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        self.series.is_silent()
+    }
+
     /// What happened how often, and `p1-silent`, which is 1 while no telegram
     /// comes.
     #[must_use]

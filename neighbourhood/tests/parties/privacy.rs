@@ -1,5 +1,5 @@
 //! Nothing that leaves a meter tells a reading: every message of a real run is
-//! taken apart, and every log is searched.
+//! taken apart, and every log and every answer about health is searched.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -14,11 +14,11 @@ use protocol::topic;
 const SLOTS: u64 = 600;
 
 /// Readings of five digits, each different from all others, that no sum of
-/// three of them and no uptime of this machine comes near.
+/// three of them, no uptime of this machine and no size of a database is.
 fn canaries() -> Vec<Vec<u64>> {
     let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
     let uptime: u64 = uptime.split('.').next().unwrap().parse().unwrap();
-    let base = if (9_000..19_000).contains(&uptime) { 25_001 } else { 12_001 };
+    let base = if (9_000..19_000).contains(&uptime) { 25_001 } else { 13_001 };
     let meters = METERS as u64;
     (0..SLOTS).map(|slot| (0..meters).map(|meter| base + slot * meters + meter).collect()).collect()
 }
@@ -100,6 +100,26 @@ async fn no_message_view_or_log_tells_a_reading() {
     let logs = rig.logs();
     assert!(logs.contains("member of epoch 1"), "{logs}");
     assert_eq!(told(&logs), None);
+}
+
+#[tokio::test]
+async fn no_answer_about_health_tells_a_reading_or_a_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let canaries = canaries();
+    let mut rig = Rig::new(&["north"], Broker::Embedded, &readings(&dir, &canaries));
+    let mut watch = Watch::on(rig.port, &["north"]);
+    rig.start_all(&["north"]);
+    watch.until("a window's bills", |seen| count(seen, "north", "meter") >= 3).await;
+    let texts: BTreeSet<String> = canaries.into_iter().flatten().map(|wh| wh.to_string()).collect();
+    for party in rig.names() {
+        for path in ["/livez", "/readyz", "/metrics"] {
+            let answer = rig.health(&party, path).await;
+            assert!(answer.starts_with("HTTP/1.1 200 OK"), "{party}{path}: {answer}");
+            assert!(!words(&answer).any(|word| texts.contains(word)), "{party}{path}: {answer}");
+            let mut words = answer.split(|letter: char| !letter.is_ascii_hexdigit());
+            assert!(!words.any(|word| word.len() >= 64), "{party}{path}: {answer}");
+        }
+    }
 }
 
 #[test]

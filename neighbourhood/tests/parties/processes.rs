@@ -155,3 +155,32 @@ async fn garbage_on_every_topic_is_counted_and_stops_nobody() {
         assert!(log.contains("reason=\"malformed\""), "{party}: {log}");
     }
 }
+
+#[tokio::test]
+async fn every_party_counts_what_it_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig = Rig::new(&["north"], Broker::Embedded, &readings(&dir));
+    let mut watch = Watch::on(rig.port, &["north"]);
+    rig.start_all(&["north"]);
+    watch.until("a window's bills", |seen| count(seen, "north", "meter") >= 3).await;
+    let collector = rig.health("collector", "/metrics").await;
+    let agent = rig.health(&agent("north", 0), "/metrics").await;
+    let counted = |text: &str, name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+        line.rsplit(' ').next().and_then(|number| number.parse::<f64>().ok())
+    };
+    for series in [
+        "hushgrid_contributions_total{region=\"north\"}",
+        "hushgrid_receipts_total{region=\"north\"}",
+        "hushgrid_events_total{region=\"north\",event=\"combined\"}",
+        "hushgrid_database_bytes{region=\"north\"}",
+    ] {
+        assert!(counted(&collector, series) >= Some(3.0), "{series} in\n{collector}");
+    }
+    for series in ["hushgrid_database_bytes{", "hushgrid_contributed_until_timestamp_seconds{"] {
+        assert!(counted(&agent, series) >= Some(3.0), "{series} in\n{agent}");
+    }
+    for series in ["hushgrid_commit_age_seconds{", "hushgrid_slots{"] {
+        assert!(counted(&agent, series) >= Some(0.0), "{series} in\n{agent}");
+    }
+}

@@ -13,11 +13,16 @@ use host::{Keystore, clock};
 use protocol::id::RegionId;
 use protocol::topic;
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// Slots of one second, windows of four, three meters to a region.
 pub(crate) const METERS: usize = 3;
 const WINDOW_SLOTS: u32 = 4;
+
+/// Each party answers for its health on a port of its own, which its log names.
+const HEALTH: &str = "[health]\nlisten = \"127.0.0.1:0\"\n";
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -76,6 +81,7 @@ impl Rig {
             Broker::Mosquitto => writeln!(text, "url = \"mqtt://127.0.0.1:{}\"", self.port),
         }
         .unwrap();
+        text.push_str(HEALTH);
         for region in regions {
             let members: Vec<_> = (0..METERS)
                 .map(|at| {
@@ -102,6 +108,7 @@ impl Rig {
             "region = \"{region}\"\nmeter = \"m-{at}\"\nregistrar = \"{registrar}\"\n\
              state_dir = \"{}\"\nstate_interval_s = 1\n\
              [broker]\nurl = \"mqtt://127.0.0.1:{}\"\n\
+             [clock]\nsynchronised = false\n{HEALTH}\
              [floors]\nmin_contributors = 3\nmin_slots = 3\nslot_seconds = 1\n\
              [source]\nkind = \"csv\"\nhome = {at}\nunit = \"wh\"\nfile = \"{}\"\n",
             self.path(&name).display(),
@@ -163,6 +170,19 @@ impl Rig {
     /// What a party has logged so far.
     pub(crate) fn log(&self, name: &str) -> String {
         fs::read_to_string(self.path(&format!("{name}.log"))).unwrap()
+    }
+
+    /// What a running party answers about its health under a path.
+    pub(crate) async fn health(&self, name: &str, path: &str) -> String {
+        let log = self.log(name);
+        let (_, after) = log.split_once("health: http://").unwrap();
+        let address = after.split('/').next().unwrap();
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
     }
 
     /// Everything that all parties have logged so far.

@@ -1,0 +1,122 @@
+//! What an agent sees of itself, for those who look after it.
+
+use std::time::Duration;
+
+use aggregation::ElGamal;
+use host::clock::{Doubt, Marker, Watch};
+use host::health::{Check, Pulse, Standing};
+use host::store::{Sqlite, Turns};
+use protocol::envelope::Envelope;
+use protocol::message::{Kind, State};
+use protocol::meter::Meter;
+use protocol::output::{Output, Publication};
+use protocol::record::{Change, Sort};
+use protocol::slot::{Grid, Slot, Timestamp};
+use protocol::topic;
+
+use crate::slots::Slots;
+
+/// What an agent's readiness depends on.
+pub(crate) const CHECKS: [Check; 5] =
+    [Check::Broker, Check::Clock, Check::Store, Check::Epoch, Check::Source];
+
+/// The agent's look at itself.
+pub(crate) struct Vigil {
+    pulse: Pulse,
+    watch: Watch,
+    marker: Marker,
+    doubt: Option<Doubt>,
+    /// Whether what the machine has handed out since the last commit changes
+    /// the store.
+    changes: bool,
+    contributed: Option<Slot>,
+}
+
+impl Vigil {
+    pub(crate) fn of(pulse: Pulse, marker: Marker) -> Self {
+        let (watch, doubt, contributed) = (Watch::default(), None, None);
+        Self { pulse, watch, marker, doubt, changes: false, contributed }
+    }
+
+    /// Why the link is down; none if it is up.
+    pub(crate) fn link(&self, reason: Option<&str>) {
+        self.pulse.check(Check::Broker, reason);
+    }
+
+    /// The loop has moved: looks at all that it depends on.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub(crate) fn look_at(
+        &mut self,
+        (meter, slots, turns): (&Meter<ElGamal>, &Slots, &Turns<Sqlite>),
+        now: Timestamp,
+    ) -> anyhow::Result<()> {
+        let grid = meter.grid();
+        self.look_at_clock(grid.as_ref(), now);
+        let is_member = grid.is_some_and(|of| meter.takes_part(of.slot_at(now).max(of.origin)));
+        let outside = (!is_member).then_some("this meter is a member of no epoch that runs now");
+        self.pulse.check(Check::Epoch, outside);
+        self.pulse.check(Check::Source, slots.trouble());
+        self.pulse.turn();
+        self.pulse.look_at(turns)
+    }
+
+    /// What the machine hands out, before it is carried out.
+    pub(crate) fn hear(&mut self, output: &Output) {
+        match output {
+            Output::Persist(change) => {
+                self.changes = true;
+                if let Change::Write(key, _) = change
+                    && key.sort == Sort::Sent
+                {
+                    self.contributed = self.contributed.max(Some(Slot(key.position)));
+                }
+            }
+            Output::Publish(publication) => self.hear_state(publication),
+            Output::Event(_) => {}
+        }
+    }
+
+    /// The turn is carried out, as far as the store takes it.
+    pub(crate) fn end_turn(&mut self, grid: Option<&Grid>, is_waiting: bool) {
+        if !self.changes || is_waiting {
+            return;
+        }
+        self.changes = false;
+        self.pulse.committed();
+        if let Some((grid, slot)) = grid.zip(self.contributed) {
+            self.pulse.contributed_until(grid.end(slot).0 / 1_000);
+        }
+    }
+
+    /// The meter alone knows what its slots wait for, and reports it.
+    fn hear_state(&self, Publication { topic, payload, .. }: &Publication) {
+        if topic::is_json(topic) {
+            return;
+        }
+        let Ok(envelope) = Envelope::parse(payload) else { return };
+        if envelope.header().kind == Kind::State
+            && let Ok(state) = envelope.peek::<State>()
+        {
+            for (standing, slots) in [
+                (Standing::Unsettled, state.unsettled_slots),
+                (Standing::Withheld, state.withheld_slots),
+                (Standing::Pooled, state.pooled_slots),
+                (Standing::Lost, state.lost_slots),
+            ] {
+                self.pulse.slots(standing, slots);
+            }
+        }
+    }
+
+    fn look_at_clock(&mut self, grid: Option<&Grid>, now: Timestamp) {
+        let slot = grid.map_or(0, |grid| grid.slot_seconds.get());
+        let doubt = self.watch.look(now, Duration::from_secs(slot.into()), self.marker.look());
+        self.pulse.check(Check::Clock, doubt.as_ref());
+        if let (Some(doubt), None) = (&doubt, &self.doubt) {
+            tracing::warn!("{doubt}; no slot is measured twice");
+        }
+        self.doubt = doubt;
+    }
+}
