@@ -259,3 +259,28 @@ fn needed(store: &Sqlite) -> anyhow::Result<Records> {
 pub(crate) fn database(region: &RegionConfig) -> String {
     format!("region-{}.db", region.name)
 }
+
+#[cfg(test)]
+mod tests {
+    use host::store::Store as _;
+
+    use super::*;
+
+    #[test]
+    fn a_collectors_records_reach_to_the_end_of_the_newest_slot_that_has_a_round() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = include_str!("../../docs/samples/collector.toml");
+        let mut config: Config = toml::from_str(text).unwrap();
+        config.state_dir = dir.path().join("state");
+        assert_eq!(recorded_until(&config).unwrap(), None);
+        let (keystore, region) = (config.keystore().unwrap(), config.regions.first().unwrap());
+        let mut store = Sqlite::open(&keystore, &database(region)).unwrap();
+        let record = |sort, position| {
+            let key = Key { sort, epoch: Epoch(1), position, name: String::new() };
+            Change::Write(key, vec![1].into())
+        };
+        let round = |slot| record(Sort::SlotRound, slot);
+        store.commit(&[round(8), round(9), record(Sort::Counted, 10)]).unwrap();
+        assert_eq!(recorded_until(&config).unwrap(), Some(Timestamp(10 * 900_000)));
+    }
+}

@@ -194,8 +194,9 @@ impl Health {
         .collect()
     }
 
-    /// One line for a person.
-    fn status(&self) -> String {
+    /// What it waits for, in one line for a person.
+    #[must_use]
+    pub fn status(&self) -> String {
         let waits: Vec<_> = self.checked().into_iter().filter_map(Checked::in_words).collect();
         if waits.is_empty() { "all is well".to_owned() } else { waits.join("; ") }
     }

@@ -78,3 +78,56 @@ fn open_store(keystore: &Keystore) -> anyhow::Result<Sqlite> {
         opened => Ok(opened?),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use host::health::{Check, Health};
+    use host::store::Store as _;
+    use protocol::record::{Change, Key};
+    use protocol::slot::Timestamp;
+
+    use super::*;
+
+    /// The home of an agent whose latest slot on disk ended then.
+    fn home(dir: &tempfile::TempDir, measured: Timestamp) -> (Config, Home) {
+        let text = format!(
+            "region = \"north\"\nmeter = \"m-01\"\nstate_dir = \"{}\"\n\
+             registrar = \"d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a\"\n\
+             [broker]\nurl = \"mqtt://127.0.0.1:1\"\n[clock]\nsynchronised = false\n\
+             [source]\nkind = \"simulated\"\nseed = 1\n",
+            dir.path().join("state").display()
+        );
+        let config: Config = toml::from_str(&text).unwrap();
+        let mut store = Sqlite::open(&config.keystore().unwrap(), DATABASE).unwrap();
+        let mut mark = Vec::new();
+        ciborium::into_writer(&(measured, Timestamp(0)), &mut mark).unwrap();
+        store.commit(&[Change::Write(Key::mark(), mark.into())]).unwrap();
+        let home = Home::open(&config).unwrap();
+        (config, home)
+    }
+
+    /// Whether such an agent starts within an hour, and what it says then.
+    async fn starts(measured: Timestamp) -> (bool, String) {
+        let dir = tempfile::tempdir().unwrap();
+        let (config, home) = home(&dir, measured);
+        let pulse = Health::of("meter-agent", "1.2.3", &[]).pulse(None, &[Check::Clock]);
+        let waiting = home.until_clock_is_believed(&config, &pulse);
+        let hour = std::time::Duration::from_hours(1);
+        let believed = tokio::time::timeout(hour, waiting).await.is_ok();
+        (believed, pulse.health().status())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_agent_whose_clock_is_behind_its_latest_slot_waits_and_says_so() {
+        let (believed, status) = starts(Timestamp(4_102_444_800_000)).await;
+        assert!(
+            !believed && status.contains("slot on disk ended 2100-01-01T00:00:00Z"),
+            "{status}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_agent_whose_clock_has_passed_it_starts() {
+        assert_eq!(starts(BUILT).await, (true, "all is well".to_owned()));
+    }
+}

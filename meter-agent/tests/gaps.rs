@@ -14,6 +14,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::num::NonZeroU32;
 use std::ops::Range;
+use std::process::Command;
 use std::time::Duration;
 
 use common::street::{START, Street, parameters};
@@ -56,9 +57,13 @@ struct Homes {
 
 impl Homes {
     fn open(bad: &[u32]) -> Self {
-        let file = homes(bad);
-        let mut homes = Self { street: Street::open(), slots: started(&file), file };
-        homes.street.hand_in(&mut homes.slots, START);
+        Self::open_at(bad, START)
+    }
+
+    fn open_at(bad: &[u32], start: Timestamp) -> Self {
+        let (file, street) = (homes(bad), Street::open_at(parameters(), start));
+        let mut homes = Self { street, slots: started(&file), file };
+        homes.street.hand_in(&mut homes.slots, start);
         homes
     }
 
@@ -113,6 +118,38 @@ fn an_agent_that_goes_on_leaves_no_gap() {
     homes.restart_in(3);
     homes.end(3..5);
     assert_eq!((homes.energy(), homes.gaps()), (0b1_1111, 0));
+}
+
+#[test]
+fn a_clock_that_steps_back_gives_no_slot_twice() {
+    let mut homes = Homes::open(&[]);
+    homes.end(0..4);
+    homes.end(1..4);
+    assert_eq!(homes.energy(), 0b1111);
+    homes.restart_in(2);
+    homes.end(2..6);
+    assert_eq!((homes.energy(), homes.gaps()), (0b11_1111, 0));
+}
+
+/// Where clocks on the wall go forward and back by an hour.
+const ZONE: &str = "Europe/Berlin";
+
+#[test]
+fn daylight_saving_changes_no_slot() {
+    if std::env::var_os("TZ").is_none_or(|zone| zone != ZONE) {
+        let mut again = Command::new(std::env::current_exe().unwrap());
+        let again = again.env("TZ", ZONE).args(["--exact", "daylight_saving_changes_no_slot"]);
+        let run = again.output().unwrap();
+        assert!(
+            run.status.success() && String::from_utf8(run.stdout).unwrap().contains("1 passed")
+        );
+    }
+    // An hour before 2025-03-30 and 2025-10-26, 01:00 UTC.
+    for start in [1_743_292_800_000, 1_761_436_800_000] {
+        let mut homes = Homes::open_at(&[], Timestamp(start));
+        homes.end(0..12);
+        assert_eq!((homes.energy(), homes.gaps()), (0xfff, 0));
+    }
 }
 
 #[test]

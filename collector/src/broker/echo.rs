@@ -69,3 +69,49 @@ fn put_text(body: &mut Vec<u8>, text: &str) {
     body.extend(u16::try_from(text.len()).unwrap_or(u16::MAX).to_be_bytes());
     body.extend(text.as_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    const CONNACK: &[u8] = &[0x20, 2, 0, 0];
+    const SUBACK: &[u8] = &[0x90, 3, 0, 1, 0];
+
+    /// A round trip through a broker that answers each packet so, and then ends the connection.
+    async fn through(answers: [&[u8]; 3]) -> io::Result<()> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let listen = listener.local_addr()?;
+        let broker = async {
+            let (mut stream, _) = listener.accept().await?;
+            for (packet, answer) in [connect(7), subscribe(), publish(9)].iter().zip(answers) {
+                let mut taken = vec![0; packet.len()];
+                stream.read_exact(&mut taken).await?;
+                assert_eq!(&taken, packet);
+                stream.write_all(answer).await?;
+            }
+            Ok(())
+        };
+        tokio::try_join!(round_trip(listen, (7, 9)), broker).map(|_| ())
+    }
+
+    #[tokio::test]
+    async fn a_message_that_comes_back_is_a_round_trip() {
+        through([CONNACK, SUBACK, &publish(9)]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_broker_that_greets_and_hands_out_nothing_is_none() {
+        let error = through([CONNACK, SUBACK, b""]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[tokio::test]
+    async fn neither_is_one_that_refuses_or_hands_out_another_message() {
+        let refused: &[u8] = &[0x90, 3, 0, 1, 0x80];
+        for answers in [[CONNACK, refused, b""], [CONNACK, SUBACK, &publish(8)]] {
+            let error = through(answers).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        }
+    }
+}

@@ -79,6 +79,10 @@ impl Street {
     }
 
     pub(crate) fn open_with(parameters: Parameters) -> Self {
+        Self::open_at(parameters, START)
+    }
+
+    pub(crate) fn open_at(parameters: Parameters, start: Timestamp) -> Self {
         let region = "north".parse().unwrap();
         let invited = |at| Invited { meter: meter_id(at), key: identity(at + 1).key() };
         let members = (0..MEMBERS).map(invited).collect();
@@ -97,11 +101,11 @@ impl Street {
         let table = Arc::new(Table::new(16));
         let keys = (identity(200), registrar());
         let decoder = (table, Rng::seed_from_u64(1));
-        let collector = Collector::new(terms, keys, &Records::default(), decoder, START).unwrap();
-        let new = |at| new_meter(at, slot_seconds, &Records::default(), START);
+        let collector = Collector::new(terms, keys, &Records::default(), decoder, start).unwrap();
+        let new = |at| new_meter(at, slot_seconds, &Records::default(), start);
         let meters = (0..MEMBERS).map(new).collect();
         let mut street = Self { collector, meters, disk: Records::default(), said: Vec::new() };
-        street.deliver(START);
+        street.deliver(start);
         street
     }
 

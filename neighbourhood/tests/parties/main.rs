@@ -8,8 +8,10 @@
 
 mod cast;
 mod epochs;
+mod health;
 mod liars;
 mod privacy;
 mod processes;
 mod rig;
 mod street;
+mod systemd;

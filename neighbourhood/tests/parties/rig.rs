@@ -2,6 +2,7 @@
 //! that they publish.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::net::TcpListener;
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use crate::systemd::Systemd;
 use host::{Keystore, clock};
 use protocol::id::RegionId;
 use protocol::topic;
@@ -129,6 +131,20 @@ impl Rig {
 
     /// Starts the party of a configuration file; its log goes to a file.
     pub(crate) fn start(&mut self, role: &str, name: &str) {
+        self.start_in(role, name, []);
+    }
+
+    /// The same, as systemd would do it.
+    pub(crate) fn start_under(&mut self, systemd: &Systemd, role: &str, name: &str) {
+        self.start_in(role, name, systemd.environment());
+    }
+
+    fn start_in(
+        &mut self,
+        role: &str,
+        name: &str,
+        environment: impl IntoIterator<Item = (&'static str, OsString)>,
+    ) {
         let log = File::options().create(true).append(true).open(self.path(&format!("{name}.log")));
         let child = Command::new(env!("CARGO_BIN_EXE_neighbourhood"))
             .arg(role)
@@ -136,6 +152,7 @@ impl Rig {
             .arg(self.path(&format!("{name}.toml")))
             .arg("--parent")
             .arg(std::process::id().to_string())
+            .envs(environment)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log.unwrap())
@@ -161,6 +178,13 @@ impl Rig {
         let mut child = self.running.remove(name).unwrap();
         kill_process(Pid::from_child(&child), signal).unwrap();
         child.wait().unwrap()
+    }
+
+    /// Waits for a party to end by itself.
+    pub(crate) async fn ended(&mut self, name: &str) -> ExitStatus {
+        let mut child = self.running.remove(name).unwrap();
+        let waiting = tokio::task::spawn_blocking(move || child.wait().unwrap());
+        timeout(PATIENCE, waiting).await.unwrap().unwrap()
     }
 
     pub(crate) fn names(&self) -> Vec<String> {
