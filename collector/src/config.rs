@@ -9,7 +9,7 @@ use aggregation::{ElGamal, Scheme as _};
 use anyhow::{Context as _, bail};
 use host::Keystore;
 use host::config::{Threshold, Within};
-use host::health::HealthConfig;
+use host::health::{HealthConfig, Listen};
 use protocol::Rng;
 use protocol::collector::Terms;
 use protocol::id::{Epoch, MeterId, RegionId};
@@ -23,6 +23,9 @@ use serde::{Deserialize, Deserializer};
 mod tariff;
 
 pub use tariff::TariffConfig;
+
+/// Where health is asked for, unless the configuration says otherwise.
+const HEALTH_PORT: u16 = 9870;
 
 /// What a collector is told.
 #[derive(Debug, Deserialize)]
@@ -189,6 +192,12 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// Where to be asked for health.
+    #[must_use]
+    pub fn listen(&self) -> Listen {
+        self.health.listen_or_on(HEALTH_PORT)
     }
 
     /// The folder of the collector's own files.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use aggregation::Table;
 use anyhow::Context as _;
-use host::clock::{self, BUILT, Doubt, Marker, Watch};
+use host::clock::{self, BUILT, Doubt, Lookout, Marker};
 use host::health::{Check, Endpoint, Health, Pulse};
 use host::lock::Lock;
 use protocol::id::RegionId;
@@ -25,8 +25,6 @@ const CLIENT_ID: &str = "collector";
 /// Entries of the decoder's table, as a power of two: 16 MiB.
 const DECODER_BITS: u32 = 20;
 
-/// Where health is asked for, unless the configuration says otherwise.
-const HEALTH_PORT: u16 = 9870;
 /// The longest sleep of the daemon's own loop.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 
@@ -39,7 +37,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     let _lock = Lock::take(&config.keystore()?)?;
     let health = Health::of("collector", env!("CARGO_PKG_VERSION"), &[]);
     let pulse = health.pulse(None, &[Check::Broker, Check::Clock]);
-    let _endpoint = Endpoint::start(config.health.listen_or_on(HEALTH_PORT), health.clone())?;
+    let _endpoint = Endpoint::start(config.listen(), health.clone())?;
     let decoder = tokio::task::spawn_blocking(|| Arc::new(Table::new(DECODER_BITS)));
     let (address, broker) = start_broker(&config).await?;
     let broker_died = broker_died(broker);
@@ -55,7 +53,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     let regions = start_regions(&config, &decoder, (&sender, &ended, &health))?;
     health.serving();
     let mut ticks = interval(health.longest_sleep(LONGEST_SLEEP));
-    let mut watch = Watch::default();
+    let mut lookout = Lookout::default();
     loop {
         tokio::select! {
             () = &mut shutdown => break,
@@ -65,9 +63,9 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
                 break;
             }
             event = inbox.recv() => take(event.context("the link has ended")?, &regions, &pulse),
-            _ = ticks.tick() => pulse.check(Check::Clock, look_at_clock(&mut watch, &config)),
+            _ = ticks.tick() => pulse.check(Check::Clock, look_at_clock(&mut lookout, &config)),
         }
-        pulse.turn();
+        pulse.moved();
     }
     health.stopping();
     stop(regions, sender).await
@@ -80,10 +78,10 @@ async fn until_clock_is_believed(config: &Config, pulse: &Pulse) -> anyhow::Resu
     clock::until_believed(pulse, look).await
 }
 
-fn look_at_clock(watch: &mut Watch, config: &Config) -> Option<Doubt> {
+fn look_at_clock(lookout: &mut Lookout, config: &Config) -> Option<Doubt> {
     let shortest = config.regions.iter().map(|region| region.slot_seconds.get()).min();
     let slot = Duration::from_secs(shortest.unwrap_or_default());
-    watch.look(clock::now(), slot, Marker::NONE.look())
+    lookout.look(clock::now(), slot, Marker::NONE.look())
 }
 
 async fn start_broker(config: &Config) -> anyhow::Result<(link::Address, Option<Broker>)> {

@@ -182,7 +182,7 @@ impl Runner {
     fn look_at_itself(&self) -> anyhow::Result<()> {
         let is_first = self.machine.next_number() == Epoch(1);
         self.pulse.check(Check::Epoch, is_first.then_some("no epoch is open yet"));
-        self.pulse.turn();
+        self.pulse.moved();
         self.pulse.look_at(&self.turns)
     }
 }

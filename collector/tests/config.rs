@@ -37,6 +37,14 @@ fn the_sample_is_accepted() {
 }
 
 #[test]
+fn health_is_for_this_machine_alone_and_has_a_port_of_its_own() {
+    let (sample, without) = (load(SAMPLE).unwrap(), load(&region("north", 10, "")).unwrap());
+    assert_eq!(without.listen(), sample.listen());
+    let text = refusal(&SAMPLE.replace("127.0.0.1:9870", "192.0.2.7:9870"));
+    assert!(text.contains("loopback") && text.contains("listen = "), "{text}");
+}
+
+#[test]
 fn defaults_make_a_region_of_ten_members() {
     let config = load(&region("north", 10, "")).unwrap();
     let parameters = config.regions[0].terms().parameters;

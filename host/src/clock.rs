@@ -11,7 +11,7 @@ use protocol::slot::Timestamp;
 use rand::SeedableRng as _;
 use rand::rngs::SysRng;
 
-pub use doubt::{BUILT, ClockConfig, Doubt, Marker, Synchronised, Watch, doubt};
+pub use doubt::{BUILT, ClockConfig, Doubt, Lookout, Marker, Synchronised, doubt};
 pub use wait::until_believed;
 
 /// The time now; zero on a machine whose clock lies before 1970.

@@ -28,7 +28,7 @@ pub use pulse::Pulse;
 
 use metrics::Metrics;
 
-/// A loop that has not turned for so long is taken for stuck. The longest turn
+/// A loop that has not moved for so long is taken for stuck. The longest turn
 /// is that of a ceremony: a minute for 900 members on a small computer.
 const LIVE_WITHIN: Duration = Duration::from_mins(2);
 /// How often a store is asked to answer, where it has nothing to commit.
@@ -85,7 +85,7 @@ struct Inner {
 #[derive(Debug)]
 struct Loop {
     since: Instant,
-    turned: Instant,
+    moved: Instant,
     has_store: bool,
     /// When its store answered last.
     answered: Option<Instant>,
@@ -128,7 +128,7 @@ impl Health {
         let now = clock::monotonic();
         let unknown = |check: &Check| (*check, Err("not known yet".to_owned()));
         let of = Loop {
-            turned: now,
+            moved: now,
             since: now,
             has_store: checks.contains(&Check::Store),
             answered: None,
@@ -140,7 +140,7 @@ impl Health {
         Pulse::of(self.clone(), region)
     }
 
-    /// The longest that a loop may sleep: it turns four times before anybody
+    /// The longest that a loop may sleep: it moves four times before anybody
     /// takes it for stuck.
     #[must_use]
     pub fn longest_sleep(&self, otherwise: Duration) -> Duration {
@@ -150,7 +150,7 @@ impl Health {
     /// Tells systemd that the process serves. What it waits for is said by its
     /// status.
     pub fn serving(&self) {
-        systemd::ready(&self.status());
+        systemd::ready(&self.in_a_line());
     }
 
     /// Tells systemd that the process is about to end.
@@ -158,10 +158,10 @@ impl Health {
         systemd::stopping();
     }
 
-    /// The loops that have not turned within a span, in words.
+    /// The loops that have not moved within a span, in words.
     fn stuck(&self, now: Instant, within: Duration) -> Vec<String> {
         let loops = self.loops();
-        let late = loops.iter().map(|(region, of)| (region, now.duration_since(of.turned)));
+        let late = loops.iter().map(|(region, of)| (region, now.duration_since(of.moved)));
         let late = late.filter(|(_, since)| *since > within);
         late.map(|(region, since)| {
             format!("{} has not moved for {} s", name(region), since.as_secs())
@@ -196,7 +196,7 @@ impl Health {
 
     /// What it waits for, in one line for a person.
     #[must_use]
-    pub fn status(&self) -> String {
+    pub fn in_a_line(&self) -> String {
         let waits: Vec<_> = self.checked().into_iter().filter_map(Checked::in_words).collect();
         if waits.is_empty() { "all is well".to_owned() } else { waits.join("; ") }
     }
@@ -205,7 +205,7 @@ impl Health {
     fn metrics(&self, now: Instant) -> Result<String, fmt::Error> {
         let metrics = &self.0.metrics;
         for (region, of) in &*self.loops() {
-            metrics.age(region, now.duration_since(of.turned));
+            metrics.age(region, now.duration_since(of.moved));
             if let Some(answered) = of.answered {
                 metrics.store_age(region, now.duration_since(answered));
             }
@@ -260,10 +260,10 @@ mod tests {
     }
 
     #[test]
-    fn a_loop_that_does_not_turn_is_named_and_one_that_does_is_not() {
+    fn a_loop_that_does_not_move_is_named_and_one_that_does_is_not() {
         let (health, own, _north) = two_loops();
         let later = clock::monotonic() + Duration::from_secs(90);
-        own.turn_at(later);
+        own.moved_at(later);
         let stuck = health.stuck(later, Duration::from_mins(1));
         assert_eq!(stuck, ["north has not moved for 90 s"]);
     }
@@ -273,15 +273,15 @@ mod tests {
         let (health, own, north) = two_loops();
         own.check(Check::Broker, None::<&str>);
         north.check(Check::Store, None::<&str>);
-        assert_eq!(health.status(), "north epoch: not known yet");
+        assert_eq!(health.in_a_line(), "north epoch: not known yet");
         north.check(Check::Epoch, None::<&str>);
-        assert_eq!(health.status(), "all is well");
+        assert_eq!(health.in_a_line(), "all is well");
         own.check(Check::Broker, Some("not connected"));
-        assert_eq!(health.status(), "broker: not connected");
+        assert_eq!(health.in_a_line(), "broker: not connected");
     }
 
     #[test]
-    fn a_loop_turns_eight_times_while_the_watchdog_waits() {
+    fn a_loop_moves_eight_times_while_the_watchdog_waits() {
         let (health, ..) = two_loops();
         assert_eq!(health.longest_sleep(Duration::from_secs(10)), Duration::from_millis(7_500));
         assert_eq!(health.longest_sleep(Duration::from_secs(2)), Duration::from_secs(2));

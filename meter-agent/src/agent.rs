@@ -23,8 +23,6 @@ use crate::slots::Slots;
 use crate::vigil::{CHECKS, Vigil};
 use crate::vitals::Machine;
 
-/// Where health is asked for, unless the configuration says otherwise.
-const HEALTH_PORT: u16 = 9871;
 /// The longest sleep: a clock that was set is noticed within this time.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 
@@ -36,7 +34,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     let (region, meter) = (config.region.to_string(), config.meter.to_string());
     let health = Health::of("meter-agent", env!("CARGO_PKG_VERSION"), &[("meter", &meter)]);
     let pulse = health.pulse(Some(&region), &CHECKS);
-    let _endpoint = Endpoint::start(config.health.listen_or_on(HEALTH_PORT), health.clone())?;
+    let _endpoint = Endpoint::start(config.listen(), health.clone())?;
     let home = Home::open(&config)?;
     tokio::pin!(shutdown);
     tokio::select! {
@@ -85,7 +83,8 @@ struct Agent {
 
 impl Agent {
     fn start(config: &Config, home: Home, pulse: Pulse) -> anyhow::Result<(Self, link::Receiver)> {
-        let slots = Slots::open(&config.source, config.terms().floors.slot_seconds)?;
+        let slot_seconds = config.floors.slot_seconds.get();
+        let slots = Slots::open(&config.source, slot_seconds)?;
         let meter = home.meter(config)?;
         let (sender, inbox) = connect(config)?;
         let agent = Self {
@@ -98,7 +97,7 @@ impl Agent {
             sender,
             slots,
             journal: Journal::of(pulse.clone()),
-            vigil: Vigil::of(pulse, config.clock.marker()),
+            vigil: Vigil::of(pulse, config.clock.marker(), slot_seconds),
             state_interval: Duration::from_secs(config.state_interval_s.get()),
             next_state: clock::now(),
         };

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use host::Keystore;
 use host::clock::ClockConfig;
 use host::config::{Threshold, Within};
-use host::health::HealthConfig;
+use host::health::{HealthConfig, Listen};
 use protocol::Rng;
 use protocol::id::{MeterId, RegionId};
 use protocol::identity::{Identity, IdentityKey};
@@ -16,6 +16,9 @@ use protocol::parameters::{Floors, RangeProofs, ThresholdRule};
 use serde::{Deserialize, Deserializer};
 
 use crate::source::SourceConfig;
+
+/// Where health is asked for, unless the configuration says otherwise.
+const HEALTH_PORT: u16 = 9871;
 
 /// What an agent is told.
 #[derive(Debug, Deserialize)]
@@ -124,6 +127,12 @@ impl Config {
             registrar: self.registrar,
             floors: self.floors.floors(),
         }
+    }
+
+    /// Where to be asked for health.
+    #[must_use]
+    pub fn listen(&self) -> Listen {
+        self.health.listen_or_on(HEALTH_PORT)
     }
 
     /// The folder of this meter's own files.

@@ -114,7 +114,7 @@ mod tests {
         let waiting = home.until_clock_is_believed(&config, &pulse);
         let hour = std::time::Duration::from_hours(1);
         let believed = tokio::time::timeout(hour, waiting).await.is_ok();
-        (believed, pulse.health().status())
+        (believed, pulse.health().in_a_line())
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aggregation::ElGamal;
-use host::clock::{Doubt, Marker, Watch};
+use host::clock::{Doubt, Lookout, Marker};
 use host::health::{Check, Pulse, Standing};
 use host::store::{Sqlite, Turns};
 use protocol::envelope::Envelope;
@@ -23,8 +23,10 @@ pub(crate) const CHECKS: [Check; 5] =
 /// The agent's look at itself.
 pub(crate) struct Vigil {
     pulse: Pulse,
-    watch: Watch,
+    lookout: Lookout,
     marker: Marker,
+    /// The length of a slot, until an epoch says it.
+    slot_seconds: u32,
     doubt: Option<Doubt>,
     /// Whether what the machine has handed out since the last commit changes
     /// the store.
@@ -33,9 +35,9 @@ pub(crate) struct Vigil {
 }
 
 impl Vigil {
-    pub(crate) fn of(pulse: Pulse, marker: Marker) -> Self {
-        let (watch, doubt, contributed) = (Watch::default(), None, None);
-        Self { pulse, watch, marker, doubt, changes: false, contributed }
+    pub(crate) fn of(pulse: Pulse, marker: Marker, slot_seconds: u32) -> Self {
+        let (lookout, doubt, contributed) = (Lookout::default(), None, None);
+        Self { pulse, lookout, marker, slot_seconds, doubt, changes: false, contributed }
     }
 
     /// Why the link is down; none if it is up.
@@ -58,7 +60,7 @@ impl Vigil {
         let outside = (!is_member).then_some("this meter is a member of no epoch that runs now");
         self.pulse.check(Check::Epoch, outside);
         self.pulse.check(Check::Source, slots.trouble());
-        self.pulse.turn();
+        self.pulse.moved();
         self.pulse.look_at(turns)
     }
 
@@ -111,12 +113,34 @@ impl Vigil {
     }
 
     fn look_at_clock(&mut self, grid: Option<&Grid>, now: Timestamp) {
-        let slot = grid.map_or(0, |grid| grid.slot_seconds.get());
-        let doubt = self.watch.look(now, Duration::from_secs(slot.into()), self.marker.look());
+        let slot = grid.map_or(self.slot_seconds, |grid| grid.slot_seconds.get());
+        let doubt = self.lookout.look(now, Duration::from_secs(slot.into()), self.marker.look());
         self.pulse.check(Check::Clock, doubt.as_ref());
         if let (Some(doubt), None) = (&doubt, &self.doubt) {
             tracing::warn!("{doubt}; no slot is measured twice");
         }
         self.doubt = doubt;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use host::health::Health;
+
+    use super::*;
+
+    #[test]
+    fn a_clock_that_goes_back_by_more_than_a_slot_is_told_until_it_has_caught_up() {
+        let pulse = Health::of("meter-agent", "1.2.3", &[]).pulse(None, &[Check::Clock]);
+        let mut vigil = Vigil::of(pulse.clone(), Marker::NONE, 900);
+        let mut line_at = |now| {
+            vigil.look_at_clock(None, Timestamp(now));
+            pulse.health().in_a_line()
+        };
+        assert_eq!(line_at(1_800_001_000_000), "all is well");
+        let back =
+            "clock: the clock was set back from 2027-01-15T08:16:40Z to 2027-01-15T08:00:00Z";
+        assert_eq!(line_at(1_800_000_000_000), back);
+        assert_eq!(line_at(1_800_001_000_000), "all is well");
     }
 }

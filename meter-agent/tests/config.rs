@@ -8,6 +8,7 @@
 
 use std::path::PathBuf;
 
+use host::clock::ClockConfig;
 use meter_agent::Config;
 use protocol::parameters::RangeProofs;
 
@@ -30,6 +31,26 @@ fn refusal(from: &str, to: &str) -> String {
 fn the_sample_is_accepted() {
     let config = load(SAMPLE).unwrap();
     assert_eq!(config.floors.floors().min_contributors, 10);
+}
+
+#[test]
+fn the_sample_shows_what_holds_without_its_tables_of_health_and_clock() {
+    let sample = load(SAMPLE).unwrap();
+    let lines = SAMPLE.lines().map(|line| match line {
+        "[clock]" | "[health]" => "",
+        line if ["synchronised", "marker", "listen"].iter().any(|key| line.starts_with(key)) => "",
+        line => line,
+    });
+    let without = load(&lines.collect::<Vec<_>>().join("\n")).unwrap();
+    assert_eq!(sample.clock, ClockConfig::default());
+    assert_eq!(without.clock, sample.clock);
+    assert_eq!(without.listen(), sample.listen());
+}
+
+#[test]
+fn health_is_for_this_machine_alone() {
+    let text = refusal("listen = \"127.0.0.1", "listen = \"0.0.0.0");
+    assert!(text.contains("loopback") && text.contains("listen = "), "{text}");
 }
 
 #[test]

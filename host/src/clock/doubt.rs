@@ -158,11 +158,11 @@ pub fn doubt(
 
 /// Looks after a clock that was believed at the start.
 #[derive(Debug, Default)]
-pub struct Watch {
+pub struct Lookout {
     latest: Timestamp,
 }
 
-impl Watch {
+impl Lookout {
     /// What speaks against the clock while the loop runs. Nothing stops
     /// because of it: no slot is measured twice, whatever the clock says.
     pub fn look(
@@ -236,8 +236,8 @@ mod tests {
 
     #[test]
     fn a_step_back_of_more_than_a_slot_is_noticed_until_it_is_made_up_for() {
-        let mut watch = Watch::default();
-        let mut look = |now| watch.look(now, SLOT, Synchronised::NotAsked);
+        let mut lookout = Lookout::default();
+        let mut look = |now| lookout.look(now, SLOT, Synchronised::NotAsked);
         assert_eq!(look(NOW), None);
         assert_eq!(look(earlier(SLOT)), None);
         let now = earlier(SLOT + Duration::from_secs(1));
@@ -247,8 +247,8 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_no_longer_synchronised_is_noticed() {
-        let mut watch = Watch::default();
-        let mut look = |since| watch.look(NOW, SLOT, Synchronised::At(earlier(since)));
+        let mut lookout = Lookout::default();
+        let mut look = |since| lookout.look(NOW, SLOT, Synchronised::At(earlier(since)));
         assert_eq!(look(LATEST_WITHIN), None);
         let late = LATEST_WITHIN + Duration::from_millis(1);
         assert_eq!(look(late), Some(Doubt::NoLongerSynchronised { at: earlier(late) }));

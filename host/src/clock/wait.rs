@@ -29,7 +29,7 @@ pub async fn until_believed(
     loop {
         let tick = ticks.tick().await;
         let doubt = look()?;
-        pulse.turn();
+        pulse.moved();
         pulse.check(Check::Clock, doubt.as_ref());
         let Some(doubt) = doubt else { break };
         if said.is_none() {

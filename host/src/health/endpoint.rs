@@ -135,11 +135,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_daemon_lives_while_its_loops_turn() {
+    async fn a_daemon_lives_while_its_loops_move() {
         let (health, own, north) = two_loops();
         assert_eq!(get("/livez", &health).await, (200, "ok\n".to_owned()));
-        own.turn();
-        north.turn_at(clock::monotonic().checked_sub(LIVE_WITHIN + TELL).unwrap());
+        own.moved();
+        north.moved_at(clock::monotonic().checked_sub(LIVE_WITHIN + TELL).unwrap());
         assert_eq!(
             get("/livez", &health).await,
             (503, "north has not moved for 125 s\n".to_owned())
@@ -175,7 +175,7 @@ mod tests {
         for line in [
             "hushgrid_check_ok{region=\"\",check=\"broker\"} 0\n",
             "hushgrid_events_total{region=\"north\",event=\"combined\"} 1\n",
-            "hushgrid_turn_age_seconds{region=\"north\"} ",
+            "hushgrid_loop_age_seconds{region=\"north\"} ",
             "hushgrid_store_age_seconds{region=\"north\"} ",
             "# EOF\n",
         ] {

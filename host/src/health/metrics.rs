@@ -84,7 +84,7 @@ impl Metrics {
                 "End of the latest slot that this meter has contributed to",
             ),
             database: new.family("database_bytes", "Size of the database"),
-            age: new.family("turn_age_seconds", "Since the loop has moved"),
+            age: new.family("loop_age_seconds", "Since the loop has moved"),
             store_age: new.family("store_age_seconds", "Since the store has answered"),
             commit_age: new.family("commit_age_seconds", "Since the store has committed"),
             registry,
@@ -186,7 +186,7 @@ mod tests {
             r#"hushgrid_check_ok{meter="m-01",region="north",check="broker"} 1"#,
             r#"hushgrid_slots{meter="m-01",region="north",standing="pooled"} 7"#,
             r#"hushgrid_contributed_until_timestamp_seconds{meter="m-01",region="north"} 1750000500"#,
-            r#"hushgrid_turn_age_seconds{meter="m-01",region=""} 1.5"#,
+            r#"hushgrid_loop_age_seconds{meter="m-01",region=""} 1.5"#,
         ] {
             assert!(text.lines().any(|told| told == line), "{line} in\n{text}");
         }

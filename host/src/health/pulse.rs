@@ -26,12 +26,12 @@ impl Pulse {
     }
 
     /// The loop has moved.
-    pub fn turn(&self) {
-        self.turn_at(clock::monotonic());
+    pub fn moved(&self) {
+        self.moved_at(clock::monotonic());
     }
 
-    pub(super) fn turn_at(&self, now: Instant) {
-        self.health.with(&self.region, |of| of.turned = now);
+    pub(super) fn moved_at(&self, now: Instant) {
+        self.health.with(&self.region, |of| of.moved = now);
     }
 
     /// Notes what refuses the store's commits, and asks the store to

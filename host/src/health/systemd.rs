@@ -48,7 +48,7 @@ impl Systemd {
             tracing::error!("the watchdog is not fed: {}", late.join("; "));
         }
         self.is_silent = !is_alive;
-        let status = health.status();
+        let status = health.in_a_line();
         let status = (status != self.status).then(|| status.clone_into(&mut self.status));
         Word { status: status.map(|()| self.status.clone()), is_alive }
     }
@@ -86,8 +86,8 @@ mod tests {
     fn the_watchdog_is_fed_while_all_loops_move_and_all_stores_answer() {
         let (health, own, north) = two_loops();
         let later = clock::monotonic() + HALF + MOMENT;
-        own.turn_at(later);
-        north.turn_at(later);
+        own.moved_at(later);
+        north.moved_at(later);
         north.store_answered_at(later);
         assert!(Systemd::default().word(&health, later).is_alive);
     }
@@ -98,10 +98,10 @@ mod tests {
         for hangs in ["the process", "north", "the store"] {
             let (health, own, north) = two_loops();
             if hangs != "the process" {
-                own.turn_at(later);
+                own.moved_at(later);
             }
             if hangs != "north" {
-                north.turn_at(later);
+                north.moved_at(later);
             }
             if hangs != "the store" {
                 north.store_answered_at(later);

@@ -118,3 +118,15 @@ fn an_agent_whose_port_is_taken_says_so_and_serves() {
     let said = format!("nobody can ask for the health on {address}");
     assert!(rig.log(&agent("north", 0)).contains(&said));
 }
+
+#[test]
+fn the_units_take_the_daemons_at_their_word() {
+    for unit in [
+        include_str!("../../../systemd/collector.service"),
+        include_str!("../../../systemd/meter-agent.service"),
+    ] {
+        for line in ["Type=notify", "NotifyAccess=main", "WatchdogSec=5min"] {
+            assert!(unit.lines().any(|of| of == line), "{line} in\n{unit}");
+        }
+    }
+}
