@@ -10,13 +10,14 @@ use anyhow::Context as _;
 use host::clock::{self, BUILT, Doubt, Lookout, Marker};
 use host::health::{Check, Endpoint, Health, Pulse};
 use host::lock::Lock;
+use host::store::Sqlite;
 use protocol::id::RegionId;
 use protocol::topic;
 use tokio::sync::Notify;
 use tokio::time::interval;
 
 use crate::broker::{self, Broker};
-use crate::config::Config;
+use crate::config::{Config, RegionConfig};
 use crate::inbox::Input;
 use crate::region::{self, Region};
 
@@ -39,18 +40,22 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     let pulse = health.pulse(None, &[Check::Broker, Check::Clock]);
     let _endpoint = Endpoint::start(config.listen(), health.clone())?;
     let decoder = tokio::task::spawn_blocking(|| Arc::new(Table::new(DECODER_BITS)));
+    let stores = region::open_stores(&config)?;
     let (address, broker) = start_broker(&config).await?;
     let broker_died = broker_died(broker);
     tokio::pin!(shutdown, broker_died);
     tokio::select! {
-        () = &mut shutdown => return Ok(()),
+        () = &mut shutdown => {
+            health.stopping();
+            return Ok(stores.into_iter().try_for_each(Sqlite::close)?);
+        }
         error = &mut broker_died => return Err(error.into()),
-        believed = until_clock_is_believed(&config, &pulse) => believed?,
+        believed = until_clock_is_believed((&config, &stores), &pulse) => believed?,
     }
     let (sender, mut inbox) = connect(&config, address)?;
     let decoder = decoder.await.context("the decoder's table")?;
     let ended = Arc::new(Notify::new());
-    let regions = start_regions(&config, &decoder, (&sender, &ended, &health))?;
+    let regions = start_regions((&config, stores), &decoder, (&sender, &ended, &health))?;
     health.serving();
     let mut ticks = interval(health.longest_sleep(LONGEST_SLEEP));
     let mut lookout = Lookout::default();
@@ -72,8 +77,11 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
 }
 
 /// Waits for a clock by which rounds can be closed.
-async fn until_clock_is_believed(config: &Config, pulse: &Pulse) -> anyhow::Result<()> {
-    let recorded = region::recorded_until(config)?;
+async fn until_clock_is_believed(
+    (config, stores): (&Config, &[Sqlite]),
+    pulse: &Pulse,
+) -> anyhow::Result<()> {
+    let recorded = region::recorded_until(config, stores)?;
     let look = || Ok(clock::doubt(clock::now(), BUILT, recorded, Marker::NONE.look()));
     clock::until_believed(pulse, look).await
 }
@@ -114,17 +122,17 @@ fn connect(
 }
 
 fn start_regions(
-    config: &Config,
+    (config, stores): (&Config, Vec<Sqlite>),
     decoder: &Arc<Table>,
     (sender, ended, health): (&link::Sender, &Arc<Notify>, &Health),
 ) -> anyhow::Result<BTreeMap<RegionId, Region>> {
-    let start = |region: &crate::config::RegionConfig| {
+    let start = |(region, store): (&RegionConfig, Sqlite)| {
         let pulse = health.pulse(Some(region.name.as_str()), &[Check::Store, Check::Epoch]);
         let ties = (sender.clone(), Arc::clone(ended), pulse);
-        let machine = Region::start(config, region, Arc::clone(decoder), ties)?;
+        let machine = Region::start(config, (region, store), Arc::clone(decoder), ties)?;
         Ok((region.name.clone(), machine))
     };
-    config.regions.iter().map(start).collect()
+    config.regions.iter().zip(stores).map(start).collect()
 }
 
 fn take(event: link::Event, regions: &BTreeMap<RegionId, Region>, pulse: &Pulse) {

@@ -45,14 +45,13 @@ impl Region {
     /// by itself, `ended` says so.
     pub(crate) fn start(
         config: &Config,
-        region: &RegionConfig,
+        (region, store): (&RegionConfig, Sqlite),
         decoder: Arc<Table>,
         (sender, ended, pulse): (link::Sender, Arc<Notify>, Pulse),
     ) -> anyhow::Result<Self> {
         let keystore = config.keystore()?;
         let mut rng = clock::generator()?;
         let keys = config.identities(&mut rng)?;
-        let store = open_store(&keystore, region)?;
         let (terms, kept) = (region.terms(), needed(&store)?);
         let machine = Collector::new(terms, keys, &kept, (decoder, rng), clock::now())
             .with_context(|| format!("region {}", region.name))?;
@@ -183,7 +182,8 @@ impl Runner {
         let is_first = self.machine.next_number() == Epoch(1);
         self.pulse.check(Check::Epoch, is_first.then_some("no epoch is open yet"));
         self.pulse.moved();
-        self.pulse.look_at(&self.turns)
+        self.pulse.check(Check::Store, self.turns.refusal());
+        self.pulse.ask(self.turns.store())
     }
 }
 
@@ -209,12 +209,19 @@ fn hear(pulse: &Pulse, output: &Output) -> bool {
     false
 }
 
-/// The end of the latest slot of which a round is on disk, in any region.
-pub(crate) fn recorded_until(config: &Config) -> anyhow::Result<Option<Timestamp>> {
+/// The databases of all regions, in the order of the configuration.
+pub(crate) fn open_stores(config: &Config) -> anyhow::Result<Vec<Sqlite>> {
     let keystore = config.keystore()?;
+    config.regions.iter().map(|region| open_store(&keystore, region)).collect()
+}
+
+/// The end of the latest slot of which a round is on disk, in any region.
+pub(crate) fn recorded_until(
+    config: &Config,
+    stores: &[Sqlite],
+) -> anyhow::Result<Option<Timestamp>> {
     let mut latest = None;
-    for region in &config.regions {
-        let store = Sqlite::open(&keystore, &database(region))?;
+    for (region, store) in config.regions.iter().zip(stores) {
         let newest = Cell::new(None);
         store.load_some(|key| {
             if key.sort == Sort::SlotRound {
@@ -222,9 +229,9 @@ pub(crate) fn recorded_until(config: &Config) -> anyhow::Result<Option<Timestamp
             }
             false
         })?;
-        let end_ms =
-            |slot: u64| (slot + 1).saturating_mul(1_000 * region.slot_seconds.get::<u64>());
-        latest = latest.max(newest.get().map(end_ms).map(Timestamp));
+        let slot_ms: u64 = 1_000 * region.slot_seconds.get::<u64>();
+        let end = |slot: u64| Timestamp(slot.saturating_add(1).saturating_mul(slot_ms));
+        latest = latest.max(newest.get().map(end));
     }
     Ok(latest)
 }
@@ -272,15 +279,14 @@ mod tests {
         let text = include_str!("../../docs/samples/collector.toml");
         let mut config: Config = toml::from_str(text).unwrap();
         config.state_dir = dir.path().join("state");
-        assert_eq!(recorded_until(&config).unwrap(), None);
-        let (keystore, region) = (config.keystore().unwrap(), config.regions.first().unwrap());
-        let mut store = Sqlite::open(&keystore, &database(region)).unwrap();
+        let mut stores = open_stores(&config).unwrap();
+        assert_eq!(recorded_until(&config, &stores).unwrap(), None);
         let record = |sort, position| {
             let key = Key { sort, epoch: Epoch(1), position, name: String::new() };
             Change::Write(key, vec![1].into())
         };
         let round = |slot| record(Sort::SlotRound, slot);
-        store.commit(&[round(8), round(9), record(Sort::Counted, 10)]).unwrap();
-        assert_eq!(recorded_until(&config).unwrap(), Some(Timestamp(10 * 900_000)));
+        stores[0].commit(&[round(8), round(9), record(Sort::Counted, 10)]).unwrap();
+        assert_eq!(recorded_until(&config, &stores).unwrap(), Some(Timestamp(10 * 900_000)));
     }
 }

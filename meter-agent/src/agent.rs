@@ -127,7 +127,8 @@ impl Agent {
 
     fn do_what_is_due(&mut self) -> anyhow::Result<()> {
         self.empty_outputs()?;
-        self.vigil.look_at((&self.meter, &self.slots, &self.turns), clock::now())?;
+        let (parts, disk) = ((&self.meter, &self.slots), (&self.turns, &self.growth));
+        self.vigil.look_at(parts, disk, clock::now())?;
         if self.turns.is_waiting() {
             // What the source tells waits in the source.
             return Ok(());

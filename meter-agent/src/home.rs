@@ -54,7 +54,7 @@ impl Home {
         let marker = config.clock.marker();
         let recorded = self.meter(config)?.measured_until();
         let look = || {
-            pulse.look_at(&self.turns)?;
+            pulse.ask(self.turns.store())?;
             Ok(clock::doubt(clock::now(), BUILT, recorded, marker.look()))
         };
         clock::until_believed(pulse, look).await

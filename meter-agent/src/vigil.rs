@@ -14,6 +14,7 @@ use protocol::record::{Change, Sort};
 use protocol::slot::{Grid, Slot, Timestamp};
 use protocol::topic;
 
+use crate::growth::Growth;
 use crate::slots::Slots;
 
 /// What an agent's readiness depends on.
@@ -51,7 +52,8 @@ impl Vigil {
     /// Where the store does not answer.
     pub(crate) fn look_at(
         &mut self,
-        (meter, slots, turns): (&Meter<ElGamal>, &Slots, &Turns<Sqlite>),
+        (meter, slots): (&Meter<ElGamal>, &Slots),
+        (turns, growth): (&Turns<Sqlite>, &Growth),
         now: Timestamp,
     ) -> anyhow::Result<()> {
         let grid = meter.grid();
@@ -61,7 +63,9 @@ impl Vigil {
         self.pulse.check(Check::Epoch, outside);
         self.pulse.check(Check::Source, slots.trouble());
         self.pulse.moved();
-        self.pulse.look_at(turns)
+        let grown = growth.is_beyond().then_some("the database is larger than it should be");
+        self.pulse.check(Check::Store, turns.refusal().or(grown));
+        self.pulse.ask(turns.store())
     }
 
     /// What the machine hands out, before it is carried out.

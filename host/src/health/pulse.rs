@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::{ASK_STORE, Check, Health, Loop, Standing};
 use crate::clock;
-use crate::store::{Sqlite, Turns};
+use crate::store::{CommitError, Sqlite};
 
 /// The pulse of one loop. Whoever holds it is the loop.
 #[derive(Clone, Debug)]
@@ -34,19 +34,21 @@ impl Pulse {
         self.health.with(&self.region, |of| of.moved = now);
     }
 
-    /// Notes what refuses the store's commits, and asks the store to
-    /// answer every now and then: one that has nothing to commit has to as well.
+    /// Asks the store to answer, every now and then: one that has nothing to
+    /// commit has to as well.
     ///
     /// # Errors
     /// Where it does not answer.
-    pub fn look_at(&self, turns: &Turns<Sqlite>) -> anyhow::Result<()> {
-        self.check(Check::Store, turns.refusal());
+    pub fn ask(&self, store: &Sqlite) -> anyhow::Result<()> {
         let (now, every) = (clock::monotonic(), self.health.longest_sleep(ASK_STORE));
         let is_due = |of: &Loop| of.answered.is_none_or(|at| now.duration_since(at) >= every);
         if self.health.with(&self.region, |of| is_due(of)).unwrap_or_default() {
-            turns.store().answer()?;
-            self.health.0.metrics.database(&self.region, turns.store().size()?);
-            self.store_answered_at(clock::monotonic());
+            match store.answer() {
+                Ok(()) => self.store_answered_at(clock::monotonic()),
+                Err(CommitError::Full { .. }) => {}
+                Err(error @ CommitError::Uncertain { .. }) => return Err(error.into()),
+            }
+            self.health.0.metrics.database(&self.region, store.size()?);
         }
         Ok(())
     }

@@ -78,10 +78,10 @@ impl Sqlite {
     /// has nothing to commit, and wants to know whether the database answers.
     ///
     /// # Errors
-    /// Where it does not.
-    pub fn answer(&self) -> anyhow::Result<()> {
+    /// As of a commit that changes nothing.
+    pub fn answer(&self) -> Result<(), CommitError> {
         let pages = self.connection.pragma_query_value(None, "page_count", |row| row.get(0));
-        pages.map(|_: i64| ()).with_context(|| self.path.display().to_string())
+        pages.map(|_: i64| ()).map_err(|error| self.refusal(&error))
     }
 
     /// Closes the database: the next owner need not check it.

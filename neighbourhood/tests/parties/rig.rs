@@ -209,6 +209,18 @@ impl Rig {
         answer
     }
 
+    /// Asks until the answer is so.
+    pub(crate) async fn until_health(&self, name: &str, path: &str, is_so: impl Fn(&str) -> bool) {
+        let mut answer = String::new();
+        let asking = async {
+            while !is_so(&answer) {
+                answer = self.health(name, path).await;
+            }
+        };
+        let in_time = timeout(PATIENCE, asking).await;
+        assert!(in_time.is_ok(), "waited in vain; {name}{path} says {answer}");
+    }
+
     /// Everything that all parties have logged so far.
     pub(crate) fn logs(&self) -> String {
         let files = fs::read_dir(self.dir.path()).unwrap().map(|entry| entry.unwrap().path());
