@@ -103,7 +103,7 @@ fn a_restored_collector_opens_no_second_set() {
     for holder in 0..MEMBERS {
         assert_eq!(street.ask_region(holder, slot, &contributions).name(), "answered");
     }
-    street.disk = backup;
+    street.disk.records = backup;
     street.restart_collector();
     street.run_until(street.now + Duration::from_mins(10));
     assert_eq!(street.sums(), [0b1111]);

@@ -1,4 +1,4 @@
-//! A meter that crashes at any point, and one whose disk was put back: its
+//! Machines that crash at any point, and a meter whose disk was put back:
 //! energy is counted once, or given up, and never counted twice.
 #![allow(
     clippy::indexing_slicing,
@@ -10,13 +10,15 @@
 #[allow(dead_code, reason = "each file of tests needs a part of it")]
 mod common;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use aggregation::Plain;
 use common::home::{HOME, Home};
-use common::region::Crash;
-use common::{copy, dealt};
+use common::region::{MEMBERS, Region};
+use common::{copy, dealt, meter_id, region_id};
+use protocol::message::{Outcome, Subject};
 use protocol::parameters::Parameters;
 use protocol::record::{Records, Sort};
 
@@ -32,7 +34,7 @@ fn three_windows(crash: Option<(usize, bool)>) -> Home {
     let mut home = Home::open(eight_slots());
     let disk = &mut home.street.disks[HOME];
     disk.commits = 0;
-    disk.crash = crash.map(|(commit, is_durable)| Crash { commit, is_durable });
+    crash.into_iter().for_each(|(commit, is_durable)| disk.crash_at(commit, is_durable));
     home.let_pass(0..2, true, true);
     home.let_pass(2..4, true, false);
     home.let_pass(4..6, false, false);
@@ -136,4 +138,62 @@ fn a_doubt_survives_restarts_until_it_is_settled() {
     home.start(None);
     home.let_pass(16..24, true, true);
     assert!(home.counted() < home.used());
+}
+
+/// Two windows of four slots of a collector that crashes at one of its commits.
+/// A member is late in the second slot.
+fn two_windows(crash: Option<(usize, bool)>) -> Region<Plain> {
+    let mut street = Region::<Plain>::open_with(MEMBERS, dealt::<Plain>());
+    street.disk.commits = 0;
+    crash.into_iter().for_each(|(commit, is_durable)| street.disk.crash_at(commit, is_durable));
+    for position in 0..8 {
+        street.offline = (position == 1).then_some(HOME).into_iter().collect();
+        let slot = street.run_slot(position);
+        street.close(slot);
+        street.offline.clear();
+        street.meters[HOME].handle_connected(street.now);
+    }
+    street.run_until(street.now + Duration::from_mins(65));
+    street
+}
+
+/// What a sum has to be: meter i contributes 2^i to each slot.
+fn expected(result: &Outcome) -> u64 {
+    let reads = |at: usize| 1 << at;
+    let all = 0..MEMBERS;
+    match &result.subject {
+        Subject::Region(_) => {
+            let counted = all.filter(|at| result.contributors.contains(&meter_id(*at)));
+            counted.map(reads).sum()
+        }
+        Subject::Meter(meter) => {
+            let at = all.into_iter().find(|at| meter_id(*at) == *meter).unwrap();
+            u64::from(result.slots) * reads(at)
+        }
+    }
+}
+
+#[test]
+fn a_collector_that_crashes_at_any_commit_finds_every_result_and_each_once() {
+    let commits = two_windows(None).disk.commits;
+    assert!(commits > 2 * 8, "{commits}");
+    for commit in 1..=commits {
+        for is_durable in [false, true] {
+            let street = two_windows(Some((commit, is_durable)));
+            assert!(street.disk.crash.is_none());
+            let mut found: BTreeMap<_, Outcome> = BTreeMap::new();
+            for result in street.results() {
+                assert_eq!(result.sum_wh, expected(&result), "commit {commit}, {is_durable}");
+                let key = (result.subject.clone(), result.first_slot);
+                let known = found.insert(key, result.clone());
+                assert!(known.is_none_or(|known| known.contributors == result.contributors));
+            }
+            let regions = (0..8).map(|at| (Subject::Region(region_id()), street.slot(at)));
+            let meters = (0..MEMBERS).map(|at| Subject::Meter(meter_id(at)));
+            let bills = meters.flat_map(|of| [0, 4].map(|at| (of.clone(), street.slot(at))));
+            let all: BTreeSet<_> = regions.chain(bills).collect();
+            assert_eq!(found.into_keys().collect::<BTreeSet<_>>(), all, "commit {commit}");
+            assert_eq!(street.disk.of(Sort::Evidence).count(), 0);
+        }
+    }
 }

@@ -72,13 +72,13 @@ impl<S: Kit> Region<S> {
     /// Puts an older disk in place of the collector's, starts it and lets it
     /// come back to where it was.
     fn restore(&mut self, disk: &Records) {
-        self.disk = copy(disk, Sort::ALL);
+        self.disk.records = copy(disk, Sort::ALL);
         self.restart_collector();
         self.run_until(self.now + Duration::from_mins(3));
     }
 
     fn evidence(&self) -> usize {
-        let disks = self.disks.iter().map(|disk| &disk.records).chain([&self.disk]);
+        let disks = self.disks.iter().chain([&self.disk]);
         disks.map(|disk| disk.of(Sort::Evidence).count()).sum()
     }
 
@@ -161,7 +161,7 @@ fn lost_slot(away: &[usize]) -> (Street, Slot) {
     let slot = street.run_slot(0);
     assert_eq!(street.sums(), [ALL]);
     street.now = street.roster.slot_closes(slot);
-    street.disk = backup;
+    street.disk.records = backup;
     street.offline.extend(away);
     street.restart_collector();
     (street, slot)
@@ -413,6 +413,6 @@ fn claims_are_sent_again_where_a_listing_is_final() {
     street.now = street.now + Duration::from_mins(50);
     street.restore(&lost);
     assert_eq!(bills(&said(street.results())), bills(&before));
-    let claims = street.recalls().into_iter().map(|recall| recall.claims);
-    assert_eq!(claims.last().unwrap(), [(portion(0), set([]))].into());
+    let mut claims = street.recalls().into_iter().map(|recall| recall.claims);
+    assert_eq!(claims.next_back().unwrap(), [(portion(0), set([]))].into());
 }

@@ -73,7 +73,7 @@ pub(crate) type Hides<'a, S> = (Slot, Register, &'a <S as Scheme>::Retained, u64
 pub(crate) struct Region<S: Scheme> {
     pub(crate) collector: Collector<S>,
     /// What the collector has made durable.
-    pub(crate) disk: Records,
+    pub(crate) disk: Disk,
     pub(crate) meters: Vec<Meter<S>>,
     /// What each meter has made durable.
     pub(crate) disks: Vec<Disk>,
@@ -97,7 +97,7 @@ impl<S: Kit> Region<S> {
         let mut meters: Vec<_> = (0..count).map(|at| new_meter::<S>(at, START)).collect();
         let mut outputs = Vec::new();
         let mut disks: Vec<_> = meters.iter().map(|_| Disk::default()).collect();
-        let mut disk = Records::default();
+        let mut disk = Disk::default();
         let everybody = (&mut meters[..], &mut disks[..]);
         exchange((&mut collector, &mut disk), everybody, START, &BTreeSet::new(), &mut outputs);
         let [signed_roster, ..] = &published(&outputs, "/c/roster")[..] else {
@@ -358,10 +358,7 @@ impl<S: Kit> Region<S> {
 
     /// A collector that starts now, with what was kept.
     pub(crate) fn started_again(&self) -> Result<Collector<S>, TermsError> {
-        let Roster { parameters, members, .. } = self.body();
-        let terms = super::collector_terms(members.len(), parameters.clone());
-        let identities = (collector_identity(), registrar());
-        Collector::new(terms, identities, &self.disk, (S::decoder(), rng(7)), self.now)
+        start_collector(&self.roster, &self.disk, self.now)
     }
 
     /// Starts the collector again and connects it. What it said before is
@@ -380,8 +377,11 @@ impl<S: Kit> Region<S> {
 
     /// Delivers messages until nobody has anything more to say.
     pub(crate) fn deliver(&mut self) {
-        let Self { collector, disk, meters, disks, now, offline, outputs, .. } = self;
-        exchange((collector, disk), (meters, disks), *now, offline, outputs);
+        let Self { collector, disk, meters, disks, roster, now, offline, outputs, .. } = self;
+        while exchange((collector, disk), (meters, disks), *now, offline, outputs).is_none() {
+            *collector = start_collector(roster, disk, *now).unwrap();
+            collector.handle_connected(*now);
+        }
     }
 
     /// Lets time pass, and does what is due when it is due.
@@ -500,16 +500,18 @@ pub(crate) fn messages<S: Scheme>(played: &[Played<S>]) -> Vec<Vec<u8>> {
     played.iter().map(|one| one.message.clone()).collect()
 }
 
+/// Delivers messages until nobody has anything more to say; none if the
+/// collector crashes before.
 fn exchange<S: Scheme>(
-    (collector, kept): (&mut Collector<S>, &mut Records),
+    (collector, kept): (&mut Collector<S>, &mut Disk),
     (meters, disks): (&mut [Meter<S>], &mut [Disk]),
     now: Timestamp,
     offline: &BTreeSet<usize>,
     heard: &mut Vec<Output>,
-) {
+) -> Option<()> {
     loop {
         let outputs = std::iter::from_fn(|| collector.poll_output()).collect();
-        let outputs = carried_out(outputs, kept);
+        let outputs = kept.carry_out(outputs)?;
         let mut quiet = outputs.is_empty();
         for (at, (meter, disk)) in meters.iter_mut().zip(disks.iter_mut()).enumerate() {
             let online = !offline.contains(&at);
@@ -526,9 +528,21 @@ fn exchange<S: Scheme>(
         }
         heard.extend(outputs);
         if quiet {
-            return;
+            return Some(());
         }
     }
+}
+
+/// A collector that starts with what was kept.
+fn start_collector<S: Kit>(
+    roster: &AcceptedRoster<S>,
+    kept: &Records,
+    now: Timestamp,
+) -> Result<Collector<S>, TermsError> {
+    let Roster { parameters, members, .. } = roster.body();
+    let terms = super::collector_terms(members.len(), parameters.clone());
+    let identities = (collector_identity(), registrar());
+    Collector::new(terms, identities, kept, (S::decoder(), rng(7)), now)
 }
 
 /// What a meter hands out in a turn. Where it crashes, nothing of that leaves,
@@ -539,15 +553,8 @@ fn turn<S: Scheme>(
     disk: &mut Disk,
     now: Timestamp,
 ) -> Vec<Output> {
-    let outputs = drain(meter);
-    let is_commit = outputs.iter().any(|output| matches!(output, Output::Persist(_)));
-    disk.commits += usize::from(is_commit);
-    let crash = disk.crash.take_if(|crash| is_commit && crash.commit == disk.commits);
-    let Some(Crash { is_durable, .. }) = crash else {
-        return carried_out(outputs, disk);
-    };
-    if is_durable {
-        carried_out(outputs, disk);
+    if let Some(outputs) = disk.carry_out(drain(meter)) {
+        return outputs;
     }
     *meter = started(at, disk, now);
     meter.handle_connected(now);
@@ -559,20 +566,40 @@ fn started<S: Scheme>(at: usize, kept: &Records, now: Timestamp) -> Meter<S> {
     Meter::new(meter_terms::<S>(at), meter_identity(at), kept, rng(200), now).unwrap()
 }
 
-/// A meter crashes in the turn of this commit, before or after it is durable.
+/// A machine crashes in the turn of this commit, before or after it is durable.
 #[derive(Clone, Copy)]
 pub(crate) struct Crash {
     pub(crate) commit: usize,
     pub(crate) is_durable: bool,
 }
 
-/// What a meter has made durable.
+/// What a machine has made durable.
 #[derive(Default)]
 pub(crate) struct Disk {
     pub(crate) records: Records,
     /// How many turns had something to make durable.
     pub(crate) commits: usize,
     pub(crate) crash: Option<Crash>,
+}
+
+impl Disk {
+    /// Lets a machine crash at one of its next commits.
+    pub(crate) fn crash_at(&mut self, commit: usize, is_durable: bool) {
+        self.crash = Some(Crash { commit: self.commits + commit, is_durable });
+    }
+
+    /// What a machine hands out in a turn, once it is carried out as far as the
+    /// disk goes; none if it crashes.
+    fn carry_out(&mut self, outputs: Vec<Output>) -> Option<Vec<Output>> {
+        let is_commit = outputs.iter().any(|output| matches!(output, Output::Persist(_)));
+        self.commits += usize::from(is_commit);
+        let crash = self.crash.take_if(|crash| is_commit && crash.commit == self.commits);
+        if crash.is_some_and(|crash| !crash.is_durable) {
+            return None;
+        }
+        let outputs = carried_out(outputs, self);
+        crash.is_none().then_some(outputs)
+    }
 }
 
 impl Deref for Disk {

@@ -285,7 +285,7 @@ impl<S: Kit> Relay<S> {
         let (roster, signed_roster) = (self.roster().unwrap(), self.signed_roster().unwrap());
         let Self { collector, disk, meters, disks, now, offline, .. } = self;
         let disk_of = |records| Disk { records, ..Disk::default() };
-        let disks = disks.into_iter().map(disk_of).collect();
+        let (disk, disks) = (disk_of(disk), disks.into_iter().map(disk_of).collect());
         let (outputs, rng) = (Vec::new(), rng(5));
         Region { collector, disk, meters, disks, roster, signed_roster, now, offline, rng, outputs }
     }
