@@ -42,7 +42,7 @@ pub fn copy(
     }
     snapshot.finish()?;
     // One file that is whole without a log beside it.
-    target.pragma_update(None, "journal_mode", "delete")?;
+    sqlite::set_journal(&target, "delete")?;
     target.close().map_err(|(_, error)| error)?;
     Ok(())
 }

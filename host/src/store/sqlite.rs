@@ -1,5 +1,6 @@
 //! Records in an SQLite database.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{bail, ensure};
@@ -99,7 +100,7 @@ fn prepared(path: &Path) -> anyhow::Result<Connection> {
     let mut connection = Connection::open(path)?;
     // Without effect on a file that has pages already.
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;
-    connection.pragma_update(None, "journal_mode", "wal")?;
+    set_journal(&connection, "wal")?;
     // A commit is on the disk before it returns.
     connection.pragma_update(None, "synchronous", "full")?;
     // What is erased is overwritten, as far as the disk does so.
@@ -112,7 +113,20 @@ fn prepared(path: &Path) -> anyhow::Result<Connection> {
     }
     schema::migrate(&mut connection)?;
     schema::set_clean(&connection, false)?;
+    // The log's name; SQLite does not look whether that could be written.
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())?;
     Ok(connection)
+}
+
+/// Chooses the kind of journal: `wal` is a log beside the database. The mode is
+/// said first, and whether it could be written comes with the statement's end:
+/// who takes the first row alone goes on with the old one.
+pub(super) fn set_journal(connection: &Connection, mode: &str) -> anyhow::Result<()> {
+    let mut statement = connection.prepare(&format!("PRAGMA journal_mode = {mode}"))?;
+    let said = statement.query_map((), |row| row.get(0))?;
+    let modes = said.collect::<rusqlite::Result<Vec<String>>>()?;
+    ensure!(modes == [mode], "its journal cannot be {mode}: it is {modes:?}");
+    Ok(())
 }
 
 /// Copies the log into the database when it is long enough. SQLite would do so
@@ -158,7 +172,8 @@ fn check_integrity_timed(connection: &Connection, path: &Path) -> anyhow::Result
 
 /// Refuses a damaged database, with the first thing that is wrong.
 pub(super) fn check_integrity(connection: &Connection) -> anyhow::Result<()> {
-    let said: String = connection.pragma_query_value(None, "integrity_check", |row| row.get(0))?;
+    let sql = "PRAGMA integrity_check(1)";
+    let said: String = connection.query_row(sql, (), |row| row.get(0))?;
     if said == "ok" { Ok(()) } else { Err(Damage(said).into()) }
 }
 

@@ -1,0 +1,16 @@
+//! What every store promises: the records that were committed, and after a
+//! crash at any point too. A second implementation joins [`suite::STORES`].
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that fails says so"
+)]
+
+mod crash;
+mod disk;
+mod figures;
+mod laws;
+mod migration;
+mod space;
+mod suite;
