@@ -6,6 +6,8 @@ use clap::{Args, Parser, Subcommand};
 use host::shutdown::Shutdown;
 use tokio::runtime::Builder;
 
+use crate::backup::Backup;
+use crate::backup::restore::Restore;
 use crate::config::Config;
 use crate::epoch::EpochCommand;
 use crate::transcript::TranscriptCommand;
@@ -45,6 +47,12 @@ enum Command {
         #[command(flatten)]
         options: evidence::Options,
     },
+    /// Copies all that the collector needs to go on elsewhere, also while it
+    /// runs: its keys, its databases and its configuration.
+    Backup(Backup),
+    /// Checks a backup and makes it the collector's state. The collector must
+    /// not run.
+    Restore(Restore),
     /// Reports the bills of each meter, register and tariff step, what of its
     /// slots is pooled, withheld or estimated, and whether the sum over meters
     /// is the sum over slots.
@@ -80,6 +88,8 @@ impl Cli {
                 decode::lines(std::io::stdin().lock(), std::io::stdout().lock(), json)
             }
             Command::Evidence { file, options } => show_evidence(&file.config, &options),
+            Command::Backup(backup) => backup.execute(&mut std::io::stdout()),
+            Command::Restore(restore) => restore.execute(&mut std::io::stdout()),
             Command::Report(options) => report::show(&options, &mut std::io::stdout().lock()),
             Command::Transcript(command) => command.execute(&mut std::io::stdout()),
             Command::Verify(options) => verify::verify(&options, std::io::stdout().lock()),

@@ -16,6 +16,7 @@ use protocol::topic;
 use tokio::sync::Notify;
 use tokio::time::interval;
 
+use crate::backup::restore;
 use crate::broker::{self, Broker};
 use crate::config::{Config, RegionConfig};
 use crate::inbox::Input;
@@ -35,7 +36,9 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 /// # Errors
 /// Where the configuration, the state folder or the broker is of no use.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
-    let _lock = Lock::take(&config.keystore()?)?;
+    let keystore = config.keystore()?;
+    let _lock = Lock::take(&keystore)?;
+    restore::check_is_done(&keystore)?;
     let health = Health::of("collector", env!("CARGO_PKG_VERSION"), &[]);
     let pulse = health.pulse(None, &[Check::Broker, Check::Clock]);
     let _endpoint = Endpoint::start(config.listen(), health.clone())?;

@@ -1,6 +1,7 @@
 //! The daemon that collects encrypted contributions, asks for shares, and
 //! publishes sums; with its embedded broker.
 
+pub mod backup;
 pub mod broker;
 pub mod cli;
 pub mod config;

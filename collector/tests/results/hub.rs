@@ -118,7 +118,7 @@ impl Hub {
 }
 
 /// What the program says, or its complaint with the code that it ends with.
-fn run(words: &[&str]) -> Result<Vec<u8>, (Option<i32>, String)> {
+pub(crate) fn run(words: &[&str]) -> Result<Vec<u8>, (Option<i32>, String)> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_collector"));
     let run = command.args(words).env("RUST_BACKTRACE", "0").output().unwrap();
     let complaint = || (run.status.code(), String::from_utf8(run.stderr.clone()).unwrap());

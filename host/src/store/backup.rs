@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use protocol::record::Records;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
@@ -34,7 +34,12 @@ pub fn copy(
     target.pragma_update(None, "synchronous", "full")?;
     {
         let backup = Backup::new(&source, &mut target)?;
-        while backup.step(CHUNK)? != StepResult::Done {
+        loop {
+            match backup.step(CHUNK)? {
+                StepResult::Done => break,
+                StepResult::More => {}
+                _ => bail!("{name} is locked by another program: try again"),
+            }
             let progress = backup.progress();
             let (all, left) = (progress.pagecount, progress.remaining);
             report(u64::try_from(all - left)?, u64::try_from(all)?);

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use host::Keystore;
-use host::store::{OpenError, Sqlite, Store as _, set_aside};
+use host::store::{OpenError, Sqlite, Store as _, backup, set_aside};
 use protocol::id::Epoch;
 use protocol::record::{Key, Sort};
 use protocol::slot::{Slot, Timestamp};
@@ -108,4 +108,25 @@ fn a_database_that_is_put_aside_is_whole_there_and_an_empty_one_takes_its_place(
     assert_eq!(listed(&opened(&keystore).unwrap().load().unwrap()), []);
     fs::rename(&aside, keystore.dir().join(FILE)).unwrap();
     assert_eq!(listed(&sqlite(keystore.dir()).load().unwrap()), states(&commits(1, 20, 9_000))[20]);
+}
+
+#[test]
+fn a_copy_is_of_one_moment_whatever_is_committed_meanwhile() {
+    let (_dir, keystore) = folder();
+    let before = commits(1, 24, 300_000);
+    let mut running = opened(&keystore).unwrap();
+    for steps in &before {
+        running.commit(&changes(steps)).unwrap();
+    }
+    let copy = keystore.private_file("copy.db").unwrap();
+    let mut later = commits(2, 3, 9_000).into_iter();
+    backup::copy(&keystore, FILE, &copy, |_, _| {
+        let steps = later.next().unwrap_or_default();
+        running.commit(&changes(&steps)).unwrap();
+    })
+    .unwrap();
+    assert!(later.len() < 3);
+    let expected = &states(&before)[24];
+    assert_eq!(listed(&backup::verify(&copy).unwrap()), *expected);
+    assert_ne!(listed(&running.load().unwrap()), *expected);
 }
