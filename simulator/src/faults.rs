@@ -6,6 +6,8 @@ use std::time::Duration;
 use aggregation::Rng;
 use rand::RngExt as _;
 
+use crate::operation::Weather;
+
 /// The odds of a world. Every message crosses two hops, to the broker and from
 /// it, and the odds hold for each of them. Messages overtake one another
 /// wherever their delays differ.
@@ -29,6 +31,9 @@ pub struct Faults {
     pub wake_late_ms: RangeInclusive<u64>,
     /// Milliseconds that a meter's clock is ahead of the collector's.
     pub ahead_ms: RangeInclusive<i64>,
+    /// Milliseconds until a commit is durable. Its party takes nothing in and
+    /// says nothing until then.
+    pub commit_ms: RangeInclusive<u64>,
     /// Clocks that are set wrong while their meters run.
     pub steps: Option<Steps>,
 }
@@ -57,7 +62,25 @@ impl Faults {
             reconnect_ms: 100..=1_000,
             wake_late_ms: 1..=20,
             ahead_ms: 0..=0,
+            commit_ms: 0..=0,
             steps: None,
+        }
+    }
+
+    /// A network on which now and then something goes wrong, clocks that are
+    /// off by up to half a second, and disks that take a while.
+    #[must_use]
+    pub fn light() -> Self {
+        Self {
+            loss_per_mille: 5,
+            duplicate_per_mille: 10,
+            disconnect_per_mille: 1,
+            delay_ms: 5..=400,
+            unnoticed_ms: 0..=2_000,
+            reconnect_ms: 100..=3_000,
+            ahead_ms: -500..=500,
+            commit_ms: 1..=30,
+            ..Self::none()
         }
     }
 
@@ -96,6 +119,12 @@ impl Faults {
             }),
             ..Self::none()
         }
+    }
+
+    /// The same with the odds of a weather.
+    pub(crate) fn in_weather(self, weather: Weather) -> Self {
+        let Weather { loss_per_mille, duplicate_per_mille, delay_ms } = weather;
+        Self { loss_per_mille, duplicate_per_mille, delay_ms: 5..=delay_ms, ..self }
     }
 
     /// How many copies of a message come out of a hop.

@@ -8,18 +8,26 @@
 
 mod account;
 mod broker;
+mod disk;
 mod faults;
 mod judge;
 mod node;
+mod operation;
 mod plan;
+mod remembering;
 mod report;
+mod shrink;
 mod truth;
 mod world;
 
 pub use broker::matches;
 pub use faults::{Faults, Steps};
 pub use judge::{Published, ResultKey, Violation};
+pub use node::Moment;
+pub use operation::{Operation, Step, Way, Weather, draw};
 pub use plan::{NextEpochError, Party, Plan, StartError};
+pub use remembering::Remembering;
 pub use report::Report;
+pub use shrink::shrink;
 pub use truth::Truth;
 pub use world::{Failure, OPENING, World};

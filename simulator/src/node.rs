@@ -1,15 +1,21 @@
 //! One party: its machine, the disk that outlives it, and the daemon's loop
 //! around it.
 
+mod source;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
 use aggregation::{Rng, Scheme};
 use protocol::collector::{Collector, Terms, TermsError};
 use protocol::identity::Identity;
 use protocol::meter::{Meter, Quantities};
 use protocol::output::{Event, Output};
-use protocol::record::Records;
-use protocol::slot::{Grid, Slot, Timestamp};
+use protocol::record::Change;
+use protocol::slot::{Slot, Timestamp};
 
-use crate::account::Account;
+use crate::account::{Account, Given};
+use crate::disk::Disk;
 
 pub(crate) enum Machine<S: Scheme> {
     Meter(Box<Meter<S>>),
@@ -17,10 +23,12 @@ pub(crate) enum Machine<S: Scheme> {
 }
 
 impl<S: Scheme> Machine<S> {
-    fn handle_message(&mut self, message: &[u8], now: Timestamp) {
+    fn handle_messages(&mut self, messages: &[Vec<u8>], now: Timestamp) {
         match self {
-            Self::Meter(meter) => meter.handle_message(message, now),
-            Self::Collector(collector) => collector.handle_message(message, now),
+            Self::Meter(meter) => {
+                messages.iter().for_each(|message| meter.handle_message(message, now));
+            }
+            Self::Collector(collector) => collector.handle_messages(messages, now),
         }
     }
 
@@ -61,8 +69,9 @@ impl<S: Scheme> Machine<S> {
 }
 
 /// What wakes a party.
-pub(crate) enum Cause<'a> {
-    Message(&'a [u8]),
+pub(crate) enum Cause {
+    /// At most so many at once as its daemon takes.
+    Messages(Vec<Vec<u8>>),
     Connected,
     Disconnected,
     Time,
@@ -75,11 +84,33 @@ pub(crate) struct Alarm {
     pub(crate) rings: Timestamp,
 }
 
+/// What a turn leaves to do: one commit, and then the rest in order.
+#[derive(Default)]
+pub(crate) struct Turn {
+    /// Which turn this is, of all in the world; none that is carried out at
+    /// once.
+    pub(crate) id: u64,
+    pub(crate) changes: Vec<Change>,
+    pub(crate) outputs: Vec<Output>,
+    pub(crate) given: Given,
+}
+
+/// Where in a turn the power fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Before the commit is durable.
+    BeforeCommit,
+    /// After the commit, before anything is published.
+    AfterCommit,
+    /// After so many messages are published.
+    AmidPublishing(u8),
+}
+
 pub(crate) struct Node<S: Scheme> {
     /// None while the party is down.
     machine: Option<Machine<S>>,
     /// What survives a restart.
-    pub(crate) disk: Records,
+    pub(crate) disk: Disk,
     identity_seed: [u8; 32],
     pub(crate) alarm: Option<Alarm>,
     ahead_ms: i64,
@@ -91,6 +122,16 @@ pub(crate) struct Node<S: Scheme> {
     next_slot: Option<Slot>,
     /// What a meter was given, in every life.
     pub(crate) account: Account,
+    /// The turn that waits for its commit.
+    pub(crate) turn: Option<Turn>,
+    /// What came in meanwhile.
+    inbox: VecDeque<Cause>,
+    /// No commit is durable before.
+    pub(crate) refused_until: Timestamp,
+    /// What every turn takes beside its commit.
+    pub(crate) slow: Duration,
+    /// Where the power fails next, and for how long.
+    pub(crate) doom: Option<(Moment, Duration)>,
 }
 
 impl<S: Scheme> Node<S> {
@@ -98,7 +139,7 @@ impl<S: Scheme> Node<S> {
         let mut identity_seed = [0; 32];
         rand::Rng::fill_bytes(rng, &mut identity_seed);
         let (machine, disk, alarm, stepped_ms, is_linked, next_slot) = Default::default();
-        let account = Account::default();
+        let (account, turn, inbox, slow, doom) = Default::default();
         Self {
             machine,
             disk,
@@ -109,6 +150,11 @@ impl<S: Scheme> Node<S> {
             is_linked,
             next_slot,
             account,
+            turn,
+            inbox,
+            refused_until: Timestamp(0),
+            slow,
+            doom,
         }
     }
 
@@ -123,25 +169,57 @@ impl<S: Scheme> Node<S> {
         self.alarm = None;
     }
 
-    /// Stops the party, whose clock is set right.
+    /// Stops the party, whose clock is set right. What is not durable is lost.
     pub(crate) fn stop(&mut self) {
         self.machine = None;
         self.alarm = None;
         self.stepped_ms = 0;
         self.is_linked = false;
+        self.turn = None;
+        self.inbox.clear();
+        self.disk.lose_power();
     }
 
     /// Begins the ceremony of the next epoch, if this is the collector and it is
     /// up.
     pub(crate) fn next_epoch(&mut self, terms: Terms, now: Timestamp) -> Result<(), TermsError> {
+        let clock = self.clock(now);
         if let Some(Machine::Collector(collector)) = &mut self.machine {
-            collector.next_epoch(terms, now)?;
+            collector.next_epoch(terms, clock)?;
         }
         Ok(())
     }
 
     pub(crate) fn is_up(&self) -> bool {
         self.machine.is_some()
+    }
+
+    /// Whether the party takes nothing in before its commit is durable.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.turn.is_some()
+    }
+
+    /// Keeps what came in while the party is busy; of messages at most so many.
+    pub(crate) fn wait(&mut self, cause: Cause, most: usize) {
+        let is_message = matches!(cause, Cause::Messages(_));
+        if self.is_up() && (!is_message || self.inbox.len() < most) {
+            self.inbox.push_back(cause);
+        }
+    }
+
+    /// What the party takes in next: of messages that follow each other so
+    /// many at once as its daemon does.
+    pub(crate) fn next_cause(&mut self) -> Option<Cause> {
+        let together = if matches!(self.machine, Some(Machine::Collector(_))) { 256 } else { 1 };
+        let mut first = self.inbox.pop_front()?;
+        while let Cause::Messages(messages) = &mut first
+            && messages.len() < together
+            && let Some(Cause::Messages(more)) = self.inbox.front_mut()
+        {
+            messages.append(more);
+            self.inbox.pop_front();
+        }
+        Some(first)
     }
 
     /// Whether a meter takes part in an epoch.
@@ -176,12 +254,13 @@ impl<S: Scheme> Node<S> {
     /// slots that have ended, in order. `read` is the source.
     pub(crate) fn turn(
         &mut self,
-        cause: &Cause<'_>,
+        cause: &Cause,
         now: Timestamp,
         read: impl Fn(Slot) -> Option<Quantities>,
-    ) -> Vec<Output> {
+    ) -> Turn {
         let clock = self.clock(now);
-        let Some(machine) = &mut self.machine else { return Vec::new() };
+        let mut turn = Turn::default();
+        let Some(machine) = &mut self.machine else { return turn };
         if let Cause::Connected | Cause::Disconnected = cause {
             let is_linked = matches!(cause, Cause::Connected);
             // A link is lost before it is there again.
@@ -190,36 +269,39 @@ impl<S: Scheme> Node<S> {
             }
         }
         match cause {
-            Cause::Message(message) => machine.handle_message(message, clock),
+            Cause::Messages(messages) => machine.handle_messages(messages, clock),
             Cause::Connected => machine.handle_connected(clock),
             Cause::Disconnected | Cause::Time => {}
         }
         if machine.poll_timeout().is_some_and(|due| due <= clock) {
             machine.handle_timeout(clock);
         }
-        if let Machine::Meter(meter) = machine
-            && let Some(grid) = meter.grid()
-        {
-            if self.next_slot.is_none() {
-                let next = grid.slot_at(clock).max(grid.origin);
-                give_gap(meter, &grid, next, &read, &mut self.account);
-                self.next_slot = Some(next);
-            }
-            let next = self.next_slot.get_or_insert(grid.origin);
-            while grid.end(*next) <= clock {
-                if let Some(quantities) = read(*next) {
-                    give(meter, (&grid, *next), &quantities, clock, &mut self.account);
-                }
-                *next = next.plus(1);
-            }
-        }
-        let outputs: Vec<_> = std::iter::from_fn(|| machine.poll_output()).collect();
         if let Machine::Meter(meter) = machine {
-            let is_erasure =
-                |output: &Output| matches!(output, Output::Event(Event::EpochErased { .. }));
-            self.account.settle(meter, outputs.iter().any(is_erasure));
+            source::read(meter, &mut self.next_slot, clock, read, &mut turn.given);
         }
-        outputs
+        while let Some(output) = machine.poll_output() {
+            match output {
+                Output::Persist(change) => turn.changes.push(change),
+                other => turn.outputs.push(other),
+            }
+        }
+        let is_erasure =
+            |output: &Output| matches!(output, Output::Event(Event::EpochErased { .. }));
+        turn.given.was_erased = turn.outputs.iter().any(is_erasure);
+        turn
+    }
+
+    /// Notes that a turn is durable.
+    pub(crate) fn commit(&mut self, changes: Vec<Change>, given: Given) {
+        let was_erased = given.was_erased;
+        self.account.take(given);
+        if changes.is_empty() {
+            return;
+        }
+        self.disk.commit(changes);
+        if let Some(Machine::Meter(meter)) = &self.machine {
+            self.account.settle(meter, was_erased);
+        }
     }
 
     /// The meter's machine, if this is one and it is up.
@@ -244,49 +326,5 @@ impl<S: Scheme> Node<S> {
             _ => None,
         };
         [self.timeout(), reading].into_iter().flatten().min()
-    }
-}
-
-/// Gives a meter the reading of a slot, and notes what it makes of it.
-fn give<S: Scheme>(
-    meter: &mut Meter<S>,
-    (grid, slot): (&Grid, Slot),
-    reading: &Quantities,
-    now: Timestamp,
-    account: &mut Account,
-) {
-    let is_new = |meter: &Meter<S>| meter.measured_until().is_none_or(|to| to < grid.end(slot));
-    let was_new = is_new(meter);
-    meter.handle_reading(slot, reading, now);
-    if was_new && !is_new(meter) {
-        account.measure(reading);
-        if let Some(holds) = meter.contents(slot) {
-            account.contribute(slot, reading, holds);
-        }
-    }
-}
-
-/// Gives a meter that has just started what its registers counted while it was
-/// down: each run of slots in which it was a member.
-fn give_gap<S: Scheme>(
-    meter: &mut Meter<S>,
-    grid: &Grid,
-    next: Slot,
-    read: impl Fn(Slot) -> Option<Quantities>,
-    account: &mut Account,
-) {
-    let Some(first) = meter.measured_until().map(|until| grid.slot_at(until)) else { return };
-    let slots: Vec<_> = (first.0..next.0).map(Slot).collect();
-    let runs = slots.chunk_by(|a, b| meter.takes_part(*a) == meter.takes_part(*b));
-    for run in runs.map(<[Slot]>::to_vec).collect::<Vec<_>>() {
-        let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
-        let mut energy = Quantities::new();
-        for (register, wh) in run.iter().filter_map(|slot| read(*slot)).flatten() {
-            *energy.entry(register).or_default() += wh;
-        }
-        if meter.takes_part(*first) {
-            account.measure(&energy);
-            meter.handle_gap((*first, last.plus(1)), &energy);
-        }
     }
 }

@@ -99,6 +99,38 @@ impl Plan {
         }
     }
 
+    /// Twenty meters under light faults: windows of six slots of a minute, three
+    /// of them an epoch. How many open a sum, which registers there are and
+    /// whether ranges are proved follows from the seed.
+    #[must_use]
+    pub fn random<S: Scheme>(seed: u64, region: RegionId) -> Self {
+        let small = Self::small::<S>(seed, region);
+        let is_one_in = |count: u64| seed % count == count - 1;
+        let parameters = Parameters {
+            min_slots: 3,
+            window_slots: NonZeroU32::MIN.saturating_add(5),
+            deadline_s: 300,
+            registers: if is_one_in(5) {
+                vec![Register::Import, Register::Export]
+            } else {
+                vec![Register::Import]
+            },
+            range_proofs: if is_one_in(7) { RangeProofs::Audit } else { RangeProofs::Off },
+            ..small.parameters.clone()
+        };
+        let plan = Self {
+            meters: 20,
+            epoch_windows: 3,
+            patience: Duration::from_mins(1),
+            parameters,
+            faults: Faults::light(),
+            ..small
+        };
+        let plan = if is_one_in(8) { plan } else { plan.with_threshold(14) };
+        let most = plan.parameters.max_corrupted.min(3);
+        Self { parameters: Parameters { max_corrupted: most, ..plan.parameters.clone() }, ..plan }
+    }
+
     /// The same plan, in which so many holders open a sum, and as many members
     /// may collude with the collector as that allows.
     #[must_use]

@@ -3,7 +3,10 @@
 mod epochs;
 mod lies;
 mod network;
+mod operations;
 mod power;
+mod recovery;
+mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,17 +15,16 @@ use std::time::Duration;
 use aggregation::{Rng, Scheme};
 use protocol::id::{Digest, MeterId};
 use protocol::identity::Identity;
-use protocol::meter::Quantities;
-use protocol::output::{Output, Publication};
-use protocol::reading::Register;
+use protocol::output::Publication;
+use protocol::record::Records;
 use protocol::slot::{Grid, Slot, Timestamp};
 use rand::{Rng as _, SeedableRng as _};
 use thiserror::Error;
 
 use crate::broker::Broker;
-use crate::faults::span;
+use crate::faults::Faults;
 use crate::judge::{Judge, Violation};
-use crate::node::{Alarm, Cause, Node};
+use crate::node::Node;
 use crate::plan::{Party, Plan, StartError};
 use crate::report::Report;
 use crate::truth::Truth;
@@ -32,11 +34,13 @@ pub const OPENING: Duration = Duration::from_hours(1);
 
 /// A failure condition that held, and how to see it again.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("seed {seed}, step {step}, {} ms: {violation}", at.0)]
+#[error("seed {seed}, operation {operation}, step {step}, {} ms: {violation}", at.0)]
 pub struct Failure {
     /// The seed of the world.
     pub seed: u64,
-    /// The step, counted from 1.
+    /// How many operations had begun.
+    pub operation: usize,
+    /// What had happened so far, counted from 1.
     pub step: u64,
     /// The time.
     pub at: Timestamp,
@@ -56,10 +60,28 @@ enum Happening {
     Disconnection(Party),
     /// Some meter's clock is set wrong.
     ClockStep,
-    /// A meter's clock is set right.
-    ClockSetRight(u16),
     /// A party's alarm.
     Alarm(Party),
+    /// A turn's commit is durable.
+    Committed(Party, u64),
+    /// What was wrong is over.
+    Relief(Relief),
+}
+
+/// What is over.
+enum Relief {
+    /// A party that was down starts.
+    Down(Party),
+    /// A connection of which one way was dead is noticed to be.
+    HalfOpen(Party),
+    /// The network is back.
+    CutOff(Party),
+    /// The odds are the plan's again.
+    Weather,
+    /// A clock is set right.
+    Clock(Party),
+    /// The collector is as fast as ever.
+    Slow,
 }
 
 /// The meters, the collector and the registrar of one region, and all that
@@ -79,6 +101,18 @@ pub struct World<S: Scheme> {
     broker: Broker,
     /// Parties without a network.
     cut_off: BTreeSet<Party>,
+    /// Parties that hear nothing over their connection.
+    deaf: BTreeSet<Party>,
+    /// Parties that nobody hears over their connection.
+    mute: BTreeSet<Party>,
+    /// The odds while no weather changes them.
+    faults: Faults,
+    /// Copies of disks, and when they were made.
+    backups: BTreeMap<Party, (Timestamp, Records)>,
+    /// Meters that an operation took something from that no promise covers.
+    impaired: BTreeSet<u16>,
+    /// How many operations have begun.
+    operation: usize,
     nodes: BTreeMap<Party, Node<S>>,
     truth: Truth,
     silences: BTreeSet<(u16, Slot)>,
@@ -118,6 +152,12 @@ impl<S: Scheme> World<S> {
             scheduled: 0,
             agenda: BTreeMap::new(),
             cut_off: BTreeSet::new(),
+            deaf: BTreeSet::new(),
+            mute: BTreeSet::new(),
+            faults: plan.faults.clone(),
+            backups: BTreeMap::new(),
+            impaired: BTreeSet::new(),
+            operation: 0,
             nodes,
             truth,
             silences: BTreeSet::new(),
@@ -220,6 +260,7 @@ impl<S: Scheme> World<S> {
     fn step(&mut self) -> Result<(), Failure> {
         let Some(((at, _), happening)) = self.agenda.pop_first() else { return Ok(()) };
         self.now = self.now.max(at);
+        self.judge.now = self.now;
         self.step += 1;
         let done = match happening {
             Happening::Arrival(_, publication) => {
@@ -233,77 +274,16 @@ impl<S: Scheme> World<S> {
                 self.step_some_clock();
                 Ok(())
             }
-            Happening::ClockSetRight(meter) => {
-                self.set_clock_right(meter);
-                Ok(())
-            }
             Happening::Alarm(party) => self.ring(party),
+            Happening::Committed(party, turn) => self.committed(party, turn),
+            Happening::Relief(relief) => self.relieve(relief),
         };
         done.map_err(|violation| self.failure(violation))
     }
 
     fn failure(&self, violation: Violation) -> Failure {
-        Failure { seed: self.plan.seed, step: self.step, at: self.now, violation }
-    }
-
-    fn ring(&mut self, party: Party) -> Result<(), Violation> {
-        let Some(node) = self.nodes.get_mut(&party) else { return Ok(()) };
-        // An alarm that was set anew since.
-        if node.alarm.is_none_or(|alarm| alarm.rings != self.now) {
-            return Ok(());
-        }
-        node.alarm = None;
-        self.turn(party, &Cause::Time)
-    }
-
-    fn turn(&mut self, party: Party, cause: &Cause<'_>) -> Result<(), Violation> {
-        let registers = self.plan.parameters.registers.as_slice();
-        let (truth, silences) = (&self.truth, &self.silences);
-        let read = |slot| match party {
-            Party::Meter(meter) if !silences.contains(&(meter, slot)) => {
-                Some(quantities(truth, meter, registers, slot))
-            }
-            _ => None,
-        };
-        let Some(node) = self.nodes.get_mut(&party) else { return Ok(()) };
-        let outputs = node.turn(cause, self.now, read);
-        if let Party::Meter(meter) = party {
-            let carried = std::mem::take(&mut node.account.carried).into_iter();
-            let carried = carried.map(|((register, slot), wh)| ((meter, register, slot), wh));
-            self.judge.carried.extend(carried);
-        }
-        let clock = node.clock(self.now);
-        if node.timeout().is_some_and(|due| due <= clock) {
-            return Err(Violation::Spinning(party));
-        }
-        for output in outputs {
-            self.carry_out(party, output)?;
-        }
-        self.set_alarm(party);
-        Ok(())
-    }
-
-    fn carry_out(&mut self, party: Party, output: Output) -> Result<(), Violation> {
-        match output {
-            Output::Persist(change) => {
-                if let Some(node) = self.nodes.get_mut(&party) {
-                    node.disk.apply(change);
-                }
-                Ok(())
-            }
-            Output::Publish(publication) => {
-                let publication = self.bend(party, publication);
-                self.remember(party, &publication.topic, &publication.payload);
-                self.judge.see(party, &publication)?;
-                self.publish(party, publication);
-                Ok(())
-            }
-            Output::Event(event) => {
-                self.remember(party, event.name(), event.to_string().as_bytes());
-                self.report.note(self.now, party, event);
-                Ok(())
-            }
-        }
+        let (seed, operation) = (self.plan.seed, self.operation);
+        Failure { seed, operation, step: self.step, at: self.now, violation }
     }
 
     fn schedule(&mut self, at: Timestamp, happening: Happening) {
@@ -311,27 +291,9 @@ impl<S: Scheme> World<S> {
         self.agenda.insert((at, self.scheduled), happening);
     }
 
-    fn set_alarm(&mut self, party: Party) {
-        let Some(node) = self.nodes.get_mut(&party) else { return };
-        let Some(due) = node.due() else {
-            node.alarm = None;
-            return;
-        };
-        if node.alarm.is_none_or(|alarm| alarm.due != due) {
-            let late = span(&self.plan.faults.wake_late_ms, &mut self.rng);
-            let rings = node.when(due).max(self.now) + late;
-            node.alarm = Some(Alarm { due, rings });
-            self.schedule(rings, Happening::Alarm(party));
-        }
-    }
-
     fn remember(&mut self, party: Party, what: &str, bytes: &[u8]) {
         let line = format!("{} {party} {what} ", self.now.0);
         let step = [self.trace.as_bytes(), line.as_bytes(), bytes].concat();
         self.trace = Digest::of("trace", &step);
     }
-}
-
-fn quantities(truth: &Truth, meter: u16, registers: &[Register], slot: Slot) -> Quantities {
-    registers.iter().map(|register| (*register, truth.wh(meter, *register, slot))).collect()
 }

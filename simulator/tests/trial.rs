@@ -37,5 +37,5 @@ fn an_epoch_that_cannot_open_is_a_failure() {
     world.stop(Party::Meter(1));
     let failure = world.open().unwrap_err();
     assert_eq!(failure.violation, Violation::NotOpened);
-    assert!(failure.to_string().starts_with("seed 73, step "), "{failure}");
+    assert!(failure.to_string().starts_with("seed 73, operation 0, step "), "{failure}");
 }

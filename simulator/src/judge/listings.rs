@@ -7,6 +7,7 @@ use protocol::id::{Digest, Epoch, MeterId};
 use protocol::listing::{self, Listed};
 use protocol::members::MemberSet;
 use protocol::message::{FinalListing, Listing, Outcome, Subject};
+use protocol::portion::Portion;
 use protocol::slot::Slot;
 
 use super::{Judge, Violation};
@@ -61,12 +62,18 @@ impl<S: Scheme> Judge<S> {
         if listed == set { Ok(()) } else { Err(Violation::Listed(slot)) }
     }
 
-    /// Whether a final listing counts a meter in a slot.
-    pub(crate) fn is_counted(&self, meter: &MeterId, slot: Slot) -> bool {
-        let Some(roster) = self.roster_at(slot) else { return false };
-        let portion = listing::portion_of(roster, slot);
-        let listed = portion.and_then(|portion| self.finals.get(&(roster.epoch(), portion)));
-        let of = roster.member(meter).map(|(of, _)| of);
-        listed.zip(of).is_some_and(|(listed, of)| listed.is_counted(slot, of))
+    /// Whether the final listing of a slot counts a meter; none while there is
+    /// none.
+    pub(crate) fn counts(&self, meter: &MeterId, slot: Slot) -> Option<bool> {
+        let roster = self.roster_at(slot)?;
+        let portion = listing::portion_of(roster, slot)?;
+        let listed = self.finals.get(&(roster.epoch(), portion))?;
+        let (of, _) = roster.member(meter)?;
+        Some(listed.is_counted(slot, of))
+    }
+
+    /// Whether a portion has a final listing.
+    pub(crate) fn is_listed(&self, epoch: Epoch, portion: Portion) -> bool {
+        self.finals.contains_key(&(epoch, portion))
     }
 }

@@ -29,7 +29,7 @@ impl<S: Scheme> World<S> {
         let node = self.nodes.get_mut(&Party::Collector);
         let node = node.ok_or(StartError::Unknown(Party::Collector))?;
         node.next_epoch(terms, now).map_err(StartError::from)?;
-        Ok(self.turn(Party::Collector, &Cause::Time)?)
+        Ok(self.turn(Party::Collector, Cause::Time)?)
     }
 
     /// Runs until every deadline of the plan's epochs has passed.
@@ -46,20 +46,27 @@ impl<S: Scheme> World<S> {
         }
         self.weigh()?;
         let watched = self.watched().map(AcceptedRoster::end_slot);
-        let Judge { mut results, abandoned, rosters, .. } = self.judge;
-        results.retain(|key, _| watched.is_none_or(|end| key.first_slot < end));
+        let mut report = self.report();
+        report.results.retain(|key, _| watched.is_none_or(|end| key.first_slot < end));
+        Ok(report)
+    }
+
+    /// What the world has come to.
+    #[must_use]
+    pub fn report(self) -> Report {
+        let Judge { results, abandoned, rosters, .. } = self.judge;
         let rosters: BTreeMap<_, _> =
             rosters.into_iter().map(|(epoch, roster)| (epoch, roster.body().clone())).collect();
         let first = rosters.keys().next().copied();
         let of_first = abandoned.iter().filter(|((epoch, _), _)| Some(*epoch) == first);
-        Ok(Report {
+        Report {
             results,
             abandoned: of_first.map(|((_, target), status)| (*target, status.clone())).collect(),
             all_abandoned: abandoned,
             rosters,
             trace: Some(self.trace),
             ..self.report
-        })
+        }
     }
 
     /// Checks that no meter's energy was lost or counted twice: all that it
@@ -67,21 +74,23 @@ impl<S: Scheme> World<S> {
     ///
     /// # Errors
     /// [`Violation::Energy`], in a [`Failure`].
-    pub fn weigh(&self) -> Result<(), Failure> {
-        for (party, node) in &self.nodes {
-            let (Party::Meter(number), Some(meter)) = (party, node.meter()) else { continue };
-            let Some(id) = self.id(*number) else { continue };
-            for register in &self.plan.parameters.registers {
-                let is_counted = |slot| self.judge.is_counted(id, slot);
-                let (measured, found) = node.account.balance(meter, *register, is_counted);
-                if measured != found {
+    pub fn weigh(&mut self) -> Result<(), Failure> {
+        let registers = self.plan.parameters.registers.clone();
+        let mut found = None;
+        for (party, node) in &mut self.nodes {
+            let (Party::Meter(number), false) = (party, node.is_busy()) else { continue };
+            let Some(id) = self.ids.get(usize::from(*number)) else { continue };
+            node.account.look_up(|slot| self.judge.counts(id, slot));
+            let Some(meter) = node.meter() else { continue };
+            found = found.or_else(|| {
+                registers.iter().find_map(|register| {
+                    let (measured, found) = node.account.imbalance(meter, *register)?;
                     let (meter, register) = (id.clone(), *register);
-                    let violation = Violation::Energy { meter, register, measured, found };
-                    return Err(self.failure(violation));
-                }
-            }
+                    Some(Violation::Energy { meter, register, measured, found })
+                })
+            });
         }
-        Ok(())
+        found.map_or(Ok(()), |violation| Err(self.failure(violation)))
     }
 
     /// The last epoch that is watched, of those that have opened.

@@ -4,10 +4,12 @@ use aggregation::Scheme;
 use protocol::id::MeterId;
 use protocol::output::Publication;
 use protocol::topic;
+use rand::RngExt as _;
 
 use crate::faults::span;
 use crate::judge::Violation;
 use crate::node::{Cause, Node};
+use crate::operation::Way;
 use crate::plan::{Party, Plan};
 
 use super::{Happening, World};
@@ -20,10 +22,34 @@ impl<S: Scheme> World<S> {
         self.lose_connection(party);
     }
 
+    /// Kills one way of a party's connection: it hears nothing, or is not
+    /// heard. [`World::reconnect`] heals it.
+    pub fn cut_one_way(&mut self, party: Party, way: Way) {
+        match way {
+            Way::Deaf => self.deaf.insert(party),
+            Way::Mute => self.mute.insert(party),
+        };
+    }
+
     /// Gives the network back.
     pub fn reconnect(&mut self, party: Party) {
         self.cut_off.remove(&party);
+        self.deaf.remove(&party);
+        self.mute.remove(&party);
         self.connect_soon(party);
+    }
+
+    /// Delivers any earlier message to some party.
+    pub(super) fn replay(&mut self) {
+        if self.wire.is_empty() {
+            return;
+        }
+        let parties: Vec<_> = self.plan.parties().collect();
+        let (message, party) = (self.rng.random_range(0..self.wire.len()), self.rng.random_range(0..parties.len()));
+        if let (Some(said), Some(party)) = (self.wire.get(message), parties.get(party)) {
+            let happening = Happening::Delivery(*party, said.payload.clone());
+            self.schedule(self.now, happening);
+        }
     }
 
     /// Restarts the broker: every connection, every message under way, every
@@ -52,7 +78,7 @@ impl<S: Scheme> World<S> {
             return Ok(());
         }
         self.connect_soon(party);
-        self.turn(party, &Cause::Disconnected)
+        self.turn(party, Cause::Disconnected)
     }
 
     pub(super) fn arrive(&mut self, publication: &Publication) {
@@ -70,8 +96,11 @@ impl<S: Scheme> World<S> {
     }
 
     pub(super) fn deliver(&mut self, party: Party, message: Vec<u8>) -> Result<(), Violation> {
+        if self.deaf.contains(&party) {
+            return Ok(());
+        }
         if self.broker.is_connected(party) {
-            self.turn(party, &Cause::Message(&message))
+            self.turn(party, Cause::Messages(vec![message]))
         } else {
             self.broker.keep(party, message);
             Ok(())
@@ -86,7 +115,7 @@ impl<S: Scheme> World<S> {
         for message in self.broker.connect(party) {
             self.transmit(party, &message);
         }
-        self.turn(party, &Cause::Connected)
+        self.turn(party, Cause::Connected)
     }
 
     pub(super) fn connect_soon(&mut self, party: Party) {
@@ -99,6 +128,9 @@ impl<S: Scheme> World<S> {
     /// to each other and say again. What is for those outside, as a result, is
     /// lost with its connection alone, as quality of service 1 has it.
     pub(super) fn publish(&mut self, party: Party, publication: Publication) {
+        if self.mute.contains(&party) {
+            return;
+        }
         if self.broker.is_connected(party) {
             if self.plan.faults.disconnects(&mut self.rng) {
                 self.lose_connection(party);

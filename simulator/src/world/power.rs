@@ -8,13 +8,14 @@ use protocol::identity::Identity;
 use protocol::keygen::Registrar;
 use protocol::message::Invited;
 use protocol::meter::{self, Meter};
+use protocol::record::{Records, Sort};
 use rand::{RngExt as _, SeedableRng as _};
 
 use crate::faults::span;
 use crate::node::{Machine, Node};
 use crate::plan::{Party, Plan, StartError};
 
-use super::{Happening, World};
+use super::{Happening, Relief, World};
 
 impl<S: Scheme> World<S> {
     /// Takes a party down: what is not on its disk is gone.
@@ -46,7 +47,10 @@ impl<S: Scheme> World<S> {
     /// Sets a meter's clock wrong by so many milliseconds, forward or back where
     /// negative, until [`World::set_clock_right`] or its next start.
     pub fn step_clock(&mut self, meter: u16, by_ms: i64) {
-        let party = Party::Meter(meter);
+        self.step_clock_of(Party::Meter(meter), by_ms);
+    }
+
+    pub(super) fn step_clock_of(&mut self, party: Party, by_ms: i64) {
         if let Some(node) = self.nodes.get_mut(&party) {
             node.step_clock(by_ms, self.now);
         }
@@ -65,7 +69,7 @@ impl<S: Scheme> World<S> {
         let by_ms = self.rng.random_range(steps.by_ms);
         self.step_clock(meter, by_ms);
         let right = self.now + span(&steps.wrong_ms, &mut self.rng);
-        self.schedule(right, Happening::ClockSetRight(meter));
+        self.schedule(right, Happening::Relief(Relief::Clock(Party::Meter(meter))));
         self.step_clocks();
     }
 
@@ -77,12 +81,59 @@ impl<S: Scheme> World<S> {
         }
     }
 
+    /// Copies a party's disk as it is now.
+    pub fn back_up(&mut self, party: Party) {
+        if let Some(node) = self.nodes.get(&party) {
+            self.backups.insert(party, (self.now, node.disk.backup()));
+        }
+    }
+
+    /// Starts a party with the last copy of its disk. A collector whose copy is
+    /// of an earlier epoch starts with its own disk: a region has one roster
+    /// for each epoch.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn restore(&mut self, party: Party) -> Result<(), StartError> {
+        self.stop(party);
+        let latest = |records: &Records| records.of(Sort::Roster).last().map(|(key, _)| key.epoch);
+        if let (Some(node), Some((at, backup))) =
+            (self.nodes.get_mut(&party), self.backups.remove(&party))
+        {
+            let is_recent = latest(&backup) == latest(node.disk.records());
+            if matches!(party, Party::Meter(_)) || is_recent {
+                node.account.restore();
+                node.disk.restore(backup);
+                self.judge.restored(party, at);
+            }
+        }
+        self.start(party)
+    }
+
+    /// Starts a meter with an empty disk, under its own identity.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn wipe(&mut self, meter: u16) -> Result<(), StartError> {
+        let party = Party::Meter(meter);
+        self.backups.insert(party, (self.now, Records::default()));
+        self.restore(party)
+    }
+
+    /// A party's disk says from now on that commits are durable before they
+    /// are.
+    pub fn let_disk_lie(&mut self, party: Party) {
+        if let Some(node) = self.nodes.get_mut(&party) {
+            node.disk.lie();
+        }
+    }
+
     fn collector(&mut self) -> Result<Collector<S>, StartError> {
         let terms = self.terms()?;
         let rng = Rng::from_rng(&mut self.rng);
         let node = self.node(Party::Collector)?;
         let identities = (node.identity(), Registrar::new(self.registrar()));
-        Ok(Collector::new(terms, identities, &node.disk, (self.decoder.clone(), rng), self.now)?)
+        Ok(Collector::new(terms, identities, node.disk.records(), (self.decoder.clone(), rng), node.clock(self.now))?)
     }
 
     pub(super) fn terms(&self) -> Result<collector::Terms, StartError> {
@@ -115,7 +166,7 @@ impl<S: Scheme> World<S> {
         };
         let rng = Rng::from_rng(&mut self.rng);
         let node = self.node(party)?;
-        Ok(Meter::new(terms, node.identity(), &node.disk, rng, node.clock(self.now))?)
+        Ok(Meter::new(terms, node.identity(), node.disk.records(), rng, node.clock(self.now))?)
     }
 
     fn registrar(&self) -> Identity {
