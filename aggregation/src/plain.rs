@@ -11,8 +11,8 @@ mod values;
 
 use std::collections::BTreeMap;
 
-use merlin::Transcript;
 use rand::Rng as _;
+use sha2::{Digest as _, Sha512};
 use zeroize::Zeroizing;
 
 pub use dealing::{Complaint, Dealing, bend_share};
@@ -323,16 +323,18 @@ fn refuse_identity(request: &Request) -> Result<(), ResponseError> {
     identity.map_or(Ok(()), |position| Err(ResponseError::Identity(position)))
 }
 
+/// The first bytes of a digest of parts, each with its length: what a thousand
+/// worlds compute some million times.
 fn digest<'a, const N: usize>(
     label: &'static [u8],
     parts: impl IntoIterator<Item = &'a [u8]>,
 ) -> [u8; N] {
-    let mut transcript = Transcript::new(b"hushgrid/1/plain");
-    transcript.append_message(b"label", label);
-    for part in parts {
-        transcript.append_message(b"part", part);
+    let mut hash = Sha512::new();
+    for part in std::iter::once(label).chain(parts) {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
     }
     let mut digest = [0; N];
-    transcript.challenge_bytes(b"digest", &mut digest);
+    digest.iter_mut().zip(hash.finalize()).for_each(|(to, from)| *to = from);
     digest
 }

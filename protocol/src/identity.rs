@@ -98,6 +98,13 @@ impl IdentityKey {
     }
 
     fn decode(bytes: &[u8; 32]) -> Result<Self, IdentityKeyError> {
+        #[cfg(hushgrid_simulation)]
+        return remembered::point(bytes, Self::read);
+        #[cfg(not(hushgrid_simulation))]
+        Self::read(bytes)
+    }
+
+    fn read(bytes: &[u8; 32]) -> Result<Self, IdentityKeyError> {
         VerifyingKey::from_bytes(bytes).map(Self).map_err(|_| IdentityKeyError)
     }
 }

@@ -1,7 +1,7 @@
 //! The broker between the parties: sessions, retained messages, queues. None
 //! of it survives a restart.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use protocol::output::Publication;
 
@@ -18,6 +18,8 @@ struct Session {
 pub(crate) struct Broker {
     sessions: BTreeMap<Party, Session>,
     retained: BTreeMap<String, Vec<u8>>,
+    /// Who subscribes to a topic, found once.
+    subscribers: HashMap<String, Vec<Party>>,
 }
 
 impl Broker {
@@ -25,7 +27,7 @@ impl Broker {
         let session =
             |(party, filters)| (party, Session { filters, connected: false, queue: Vec::new() });
         let sessions = subscriptions.into_iter().map(session).collect();
-        Self { sessions, retained: BTreeMap::new() }
+        Self { sessions, retained: BTreeMap::new(), subscribers: HashMap::new() }
     }
 
     pub(crate) fn is_connected(&self, party: Party) -> bool {
@@ -33,8 +35,18 @@ impl Broker {
     }
 
     /// Whether a party subscribes to a topic; else it is for those outside.
-    pub(crate) fn serves(&self, topic: &str) -> bool {
-        self.sessions.values().any(|session| session.wants(topic))
+    pub(crate) fn serves(&mut self, topic: &str) -> bool {
+        !self.subscribers(topic).is_empty()
+    }
+
+    fn subscribers(&mut self, topic: &str) -> Vec<Party> {
+        if let Some(known) = self.subscribers.get(topic) {
+            return known.clone();
+        }
+        let wanted = self.sessions.iter().filter(|(_, session)| session.wants(topic));
+        let found: Vec<_> = wanted.map(|(party, _)| *party).collect();
+        self.subscribers.insert(topic.to_owned(), found.clone());
+        found
     }
 
     /// Whom a message goes to now; it is queued for those that are away.
@@ -42,16 +54,14 @@ impl Broker {
         if message.retain {
             self.retained.insert(message.topic.clone(), message.payload.clone());
         }
-        let mut receivers = Vec::new();
-        for (party, session) in &mut self.sessions {
-            if session.wants(&message.topic) {
-                if session.connected {
-                    receivers.push(*party);
-                } else {
-                    session.queue.push(message.payload.clone());
-                }
+        let mut receivers = self.subscribers(&message.topic);
+        receivers.retain(|party| match self.sessions.get_mut(party) {
+            Some(session) if !session.connected => {
+                session.queue.push(message.payload.clone());
+                false
             }
-        }
+            _ => true,
+        });
         receivers
     }
 

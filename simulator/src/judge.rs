@@ -81,6 +81,8 @@ pub(crate) struct Judge<S: Scheme> {
     encrypted: BTreeMap<(MeterId, Slot), Contribution>,
     sets: BTreeMap<(MeterId, Slot), Digest>,
     receipts: Receipts,
+    /// Whether the collector went on with a disk of some time ago.
+    is_restored: bool,
     /// The time.
     pub(crate) now: Timestamp,
 }
@@ -109,6 +111,7 @@ impl<S: Scheme> Judge<S> {
             encrypted,
             sets,
             receipts: Receipts::default(),
+            is_restored: false,
             now: Timestamp(0),
         }
     }
@@ -240,7 +243,10 @@ impl<S: Scheme> Judge<S> {
         self.check_agreement(outcome)?;
         self.check_holders(outcome)?;
         let known = self.said.entry(ResultKey::of(outcome)).or_insert_with(|| outcome.clone());
-        if known == outcome { Ok(()) } else { Err(Violation::TwoResults(outcome.first_slot)) }
+        // A collector of some time ago asks again, and others may help.
+        let is_repeated = known == outcome
+            || self.is_restored && without_holders(known) == without_holders(outcome);
+        if is_repeated { Ok(()) } else { Err(Violation::TwoResults(outcome.first_slot)) }
     }
 
     /// The roster of the epoch that a slot belongs to.
@@ -271,6 +277,11 @@ impl<S: Scheme> Judge<S> {
             self.truth.wh(number, register, slot) + carried(number).unwrap_or_default()
         })
     }
+}
+
+fn without_holders(outcome: &Outcome) -> Outcome {
+    let (helpers, unanswered, culprits) = Default::default();
+    Outcome { helpers, unanswered, culprits, ..outcome.clone() }
 }
 
 #[cfg(test)]

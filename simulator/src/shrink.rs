@@ -4,6 +4,9 @@ use crate::judge::Violation;
 use crate::operation::Step;
 use crate::world::Failure;
 
+/// How often the world is played again at most.
+const TRIES: usize = 100;
+
 /// Drops operations, in halves, quarters and so on to single ones, as long as a
 /// failure of the same sort is left. `fails` plays steps.
 #[must_use]
@@ -15,9 +18,11 @@ pub fn shrink(
     let (mut steps, mut failure) = (steps, failure);
     steps.truncate(failure.operation);
     let mut size = steps.len().div_ceil(2);
+    let mut tries = 0;
     while size > 0 {
         let mut at = 0;
-        while at < steps.len() {
+        while at < steps.len() && tries < TRIES {
+            tries += 1;
             let mut fewer = steps.clone();
             fewer.drain(at..steps.len().min(at + size));
             match fails(&fewer) {

@@ -1,17 +1,38 @@
-//! Signatures that have verified, so that a world in virtual time checks each
-//! once and not once for each of its parties. Only a build with
+//! Signatures that have verified, and keys that were decoded, so that a world in
+//! virtual time checks each once and not once for each of its parties. Only a build with
 //! `--cfg hushgrid_simulation` has this file, and no daemon builds with that.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::id::Digest;
+
+use super::IdentityKey;
 
 /// How many are remembered at most.
 const MOST: usize = 1 << 16;
 
 thread_local! {
     static VERIFIED: RefCell<HashSet<Digest>> = RefCell::default();
+    static POINTS: RefCell<HashMap<[u8; 32], IdentityKey>> = RefCell::default();
+}
+
+/// The key that these bytes encode, as `read` finds it.
+pub(super) fn point<E>(
+    bytes: &[u8; 32],
+    read: impl FnOnce(&[u8; 32]) -> Result<IdentityKey, E>,
+) -> Result<IdentityKey, E> {
+    if let Some(known) = POINTS.with_borrow(|points| points.get(bytes).copied()) {
+        return Ok(known);
+    }
+    let key = read(bytes)?;
+    POINTS.with_borrow_mut(|points| {
+        if points.len() >= MOST {
+            points.clear();
+        }
+        points.insert(*bytes, key);
+    });
+    Ok(key)
 }
 
 /// Whether this very signature of this key on this message verified before, or

@@ -69,6 +69,7 @@ impl<S: Scheme> Judge<S> {
         if party != Party::Collector {
             return;
         }
+        self.is_restored = true;
         for meters in self.receipts.on_time.values_mut() {
             meters.retain(|_, said| *said < at);
         }

@@ -77,22 +77,40 @@ impl<S: Scheme> Judge<S> {
 
     /// A bill covers no slot whose own result does not count the meter.
     pub(super) fn check_agreement(&self, new: &Outcome) -> Result<(), Violation> {
-        let known = self.said.values();
-        let all: Vec<_> = known.filter(|known| known.register == new.register).collect();
-        let is_region = |outcome: &&&Outcome| matches!(outcome.subject, Subject::Region(_));
-        if is_region(&&new) {
-            let mut bills = all.iter().filter(|outcome| !is_region(outcome));
-            bills.try_for_each(|bill| self.check_pair(bill, new))
-        } else {
-            all.iter().filter(is_region).try_for_each(|region| self.check_pair(new, region))
+        let is_other = |known: &&Outcome| {
+            known.register == new.register
+                && matches!(known.subject, Subject::Region(_))
+                    != matches!(new.subject, Subject::Region(_))
+        };
+        let mut others = self.said.values().filter(is_other);
+        match &new.subject {
+            Subject::Region(_) => {
+                // No bill covers a slot of a later window.
+                let window = self.roster_at(new.first_slot).map_or(0, window_slots);
+                let mut others = others.filter(|bill| bill.first_slot.plus(window) > new.first_slot);
+                others.try_for_each(|bill| {
+                    self.check_pair(bill, self.slots_of_bill(bill).as_ref(), new)
+                })
+            }
+            Subject::Meter(_) => {
+                let covered = self.slots_of_bill(new);
+                others.try_for_each(|region| self.check_pair(new, covered.as_ref(), region))
+            }
         }
     }
 
-    fn check_pair(&self, bill: &Outcome, region: &Outcome) -> Result<(), Violation> {
+    fn check_pair(
+        &self,
+        bill: &Outcome,
+        covered: Option<&BTreeSet<Slot>>,
+        region: &Outcome,
+    ) -> Result<(), Violation> {
         let slot = region.first_slot;
-        let covered = self.slots_of_bill(bill).is_some_and(|slots| slots.contains(&slot));
         match &bill.subject {
-            Subject::Meter(meter) if covered && !region.contributors.contains(meter) => {
+            Subject::Meter(meter)
+                if covered.is_some_and(|slots| slots.contains(&slot))
+                    && !region.contributors.contains(meter) =>
+            {
                 Err(Violation::Disagreement { meter: meter.clone(), slot })
             }
             _ => Ok(()),
@@ -110,4 +128,8 @@ pub(super) fn check_epoch<S: Scheme>(roster: &AcceptedRoster<S>, outcome: &Outco
     };
     let is_within = roster.covers(slot) && last.is_some_and(|last| roster.covers(last));
     if is_within { Ok(()) } else { Err(Violation::OutsideEpoch { epoch, slot }) }
+}
+
+fn window_slots<S: Scheme>(roster: &AcceptedRoster<S>) -> u64 {
+    roster.grid().window_slots.get().into()
 }
