@@ -295,14 +295,14 @@ impl<S: Scheme> Round<S> {
     }
 
     /// Gives the round up. Its set stays committed if holders were asked.
-    pub fn abandon(&mut self, roster: &AcceptedRoster<S>, reason: String) {
+    pub fn abandon(&mut self, roster: &AcceptedRoster<S>, reason: String, now: Timestamp) {
         let (waiting_for, culprits) = match &self.state {
             State::Requesting(Requested { helpers, .. }) => {
                 (helpers.missing(roster), helpers.culprits())
             }
             _ => (Vec::new(), Vec::new()),
         };
-        let end = Abandoned { reason, waiting_for, culprits };
+        let end = Abandoned { at: now, reason, waiting_for, culprits };
         self.finish(roster, Ended::Abandoned(end));
     }
 
@@ -320,6 +320,12 @@ impl<S: Scheme> Round<S> {
     #[must_use]
     pub fn is_abandoned(&self) -> bool {
         matches!(self.state, State::Abandoned { .. })
+    }
+
+    /// Whether it was given up at `since` or later.
+    #[must_use]
+    pub fn is_abandoned_since(&self, since: Timestamp) -> bool {
+        matches!(&self.state, State::Abandoned { end, .. } if end.at >= since)
     }
 
     /// Whether the sums are opened, some holders have not answered, and nobody

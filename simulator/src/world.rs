@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aggregation::{Rng, Scheme};
-use protocol::id::{Digest, MeterId};
+use protocol::id::{Digest, Epoch, MeterId};
 use protocol::identity::Identity;
 use protocol::output::Publication;
 use protocol::record::Records;
@@ -111,6 +111,11 @@ pub struct World<S: Scheme> {
     backups: BTreeMap<Party, (Timestamp, Records)>,
     /// Meters that an operation took something from that no promise covers.
     impaired: BTreeSet<u16>,
+    /// Until when a meter has measured by a clock that was ahead.
+    ahead_until: BTreeMap<u16, Timestamp>,
+    /// Meters that the operator lets in again, although they could not prove
+    /// what they had forgotten.
+    readmitted: BTreeMap<MeterId, Epoch>,
     /// How many operations have begun.
     operation: usize,
     nodes: BTreeMap<Party, Node<S>>,
@@ -157,6 +162,8 @@ impl<S: Scheme> World<S> {
             faults: plan.faults.clone(),
             backups: BTreeMap::new(),
             impaired: BTreeSet::new(),
+            ahead_until: BTreeMap::new(),
+            readmitted: BTreeMap::new(),
             operation: 0,
             nodes,
             truth,

@@ -11,7 +11,7 @@ use common::{
 };
 use protocol::message::Target;
 use protocol::reading::Register;
-use simulator::{Faults, Party, Plan};
+use simulator::{Faults, Moment, Party, Plan};
 
 #[test]
 fn a_restarted_meter_refuses_what_ended_before_its_start_and_takes_part_again() {
@@ -109,6 +109,17 @@ fn a_collector_that_restarts_again_and_again_loses_no_result() {
     assert_eq!(billed(&report, &grid, 11), [0, 1, 2, 3]);
     let abandoned = events(&report, Party::Collector, "abandoned");
     assert_eq!((abandoned, unheard(&report, &grid)), (vec![], vec![]));
+}
+
+#[test]
+fn what_a_collector_abandoned_as_it_crashed_is_said_by_its_next_life() {
+    let (mut world, grid) = open(plan(59));
+    (0..8).for_each(|number| world.silence(number, nth(&grid, 5)));
+    // Before the grace of the slot is over.
+    world.run_until(within(&grid, 6, 15)).unwrap();
+    world.crash_at(Party::Collector, Moment::AfterCommit, Duration::from_secs(1));
+    let report = world.run().unwrap();
+    assert_eq!(unspoken(&report, &grid), []);
 }
 
 /// Four of twelve meters are away for a window, and come back without

@@ -158,6 +158,9 @@ impl<S: Scheme> Book<S> {
         for target in targets {
             let told = self.told(core, target, since);
             self.publish_outcomes(core, told);
+            if self.rounds.get(&target).is_some_and(|round| round.is_abandoned_since(since)) {
+                self.publish_status(core, target);
+            }
         }
         self.publish_all_unproven(core);
         self.publish_requests(core, now);
@@ -313,9 +316,15 @@ impl<S: Scheme> Book<S> {
         }
     }
 
-    fn abandon(&mut self, core: &mut Core<S>, target: Target, reason: String) {
+    fn abandon(
+        &mut self,
+        core: &mut Core<S>,
+        target: Target,
+        reason: String,
+        now: Timestamp,
+    ) {
         let round = self.rounds.entry(target).or_insert_with(|| Round::collecting(target));
-        round.abandon(&self.roster, reason.clone());
+        round.abandon(&self.roster, reason.clone(), now);
         self.keep_end(core, target);
         core.event(Event::Abandoned { target, reason });
         self.publish_status(core, target);

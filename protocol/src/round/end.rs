@@ -35,6 +35,9 @@ pub struct Combined {
 /// A round without a result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Abandoned {
+    /// When; records of the first versions do not say it.
+    #[serde(default)]
+    pub at: Timestamp,
     /// Why.
     pub reason: String,
     /// Holders whose share was missing.

@@ -32,7 +32,7 @@ impl<S: Scheme> Round<S> {
             State::Combined { end, missing, .. } => {
                 (Phase::Combined, missing.iter().cloned().collect(), end.culprits.clone())
             }
-            State::Abandoned { end: Abandoned { reason, waiting_for, culprits }, .. } => {
+            State::Abandoned { end: Abandoned { reason, waiting_for, culprits, .. }, .. } => {
                 (Phase::Abandoned(reason.clone()), waiting_for.clone(), culprits.clone())
             }
         };

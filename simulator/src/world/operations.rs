@@ -6,7 +6,7 @@ use aggregation::Scheme;
 use protocol::slot::Timestamp;
 
 use crate::judge::Violation;
-use crate::node::Node;
+use crate::node::{Moment, Node};
 use crate::operation::{Operation, Step};
 use crate::plan::{NextEpochError, Party, StartError};
 
@@ -33,7 +33,7 @@ impl<S: Scheme> World<S> {
     fn perform(&mut self, operation: &Operation) -> Result<(), Violation> {
         match operation {
             Operation::Report => {}
-            Operation::Crash(party, moment, down) => self.doom(*party, Some((*moment, *down))),
+            Operation::Crash(party, moment, down) => self.crash_at(*party, *moment, *down),
             Operation::Down(party, down) => self.take_down(*party, *down),
             Operation::Leave(meter) => return self.change_members(*meter, false),
             Operation::Join(meter) => return self.change_members(*meter, true),
@@ -54,7 +54,7 @@ impl<S: Scheme> World<S> {
             }
             Operation::Replay(count) => (0..*count).for_each(|_| self.replay()),
             Operation::StepClock(party, by_ms, span) => {
-                self.note_step(*party, *by_ms);
+                self.note_step(*party, *by_ms, *span);
                 self.step_clock_of(*party, *by_ms);
                 self.later(*span, Relief::Clock(*party));
             }
@@ -66,11 +66,15 @@ impl<S: Scheme> World<S> {
             Operation::RestartBroker => self.restart_broker(),
             Operation::BackUp(party) => self.back_up(*party),
             Operation::Restore(party) => {
-                self.note_forgetting(*party);
+                if !self.note_forgetting(*party) {
+                    return Ok(());
+                }
                 return self.restore(*party).map_err(|error| not_started(*party, error));
             }
             Operation::Wipe(meter) => {
-                self.note_forgetting(Party::Meter(*meter));
+                if !self.note_forgetting(Party::Meter(*meter)) {
+                    return Ok(());
+                }
                 let started = self.wipe(*meter);
                 return started.map_err(|error| not_started(Party::Meter(*meter), error));
             }
@@ -107,7 +111,12 @@ impl<S: Scheme> World<S> {
         self.start(party).map_err(|error| not_started(party, error))
     }
 
-    pub(super) fn doom(&mut self, party: Party, doom: Option<(crate::node::Moment, Duration)>) {
+    /// The power of a party fails at its next such moment, for a while.
+    pub fn crash_at(&mut self, party: Party, moment: Moment, down: Duration) {
+        self.doom(party, Some((moment, down)));
+    }
+
+    pub(super) fn doom(&mut self, party: Party, doom: Option<(Moment, Duration)>) {
         if let Some(node) = self.nodes.get_mut(&party) {
             node.doom = doom;
         }
@@ -141,17 +150,26 @@ impl<S: Scheme> World<S> {
         }
     }
 
-    /// A clock that was far ahead has let its meter give up what it still held.
-    fn note_step(&mut self, party: Party, by_ms: i64) {
-        if let (Party::Meter(meter), 1..) = (party, by_ms) {
+    /// A clock that was far ahead has let its meter give up what it still held,
+    /// and contribute nothing until the right time gets there.
+    fn note_step(&mut self, party: Party, by_ms: i64, span: Duration) {
+        if let (Party::Meter(meter), Ok(ahead @ 1..)) = (party, u64::try_from(by_ms)) {
             self.impaired.insert(meter);
+            let until = self.now + span + Duration::from_millis(ahead);
+            let known = self.ahead_until.entry(meter).or_insert(until);
+            *known = until.max(*known);
         }
     }
 
-    fn note_forgetting(&mut self, party: Party) {
-        if let Party::Meter(meter) = party {
-            self.impaired.insert(meter);
+    /// Notes that a party forgets. A meter whose clock was ahead may not: it
+    /// would not know what it encrypted of the time to come.
+    fn note_forgetting(&mut self, party: Party) -> bool {
+        let Party::Meter(meter) = party else { return true };
+        if self.ahead_until.get(&meter).is_some_and(|until| *until > self.now) {
+            return false;
         }
+        self.impaired.insert(meter);
+        true
     }
 }
 

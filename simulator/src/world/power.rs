@@ -150,7 +150,7 @@ impl<S: Scheme> World<S> {
             max_corrupted: Some(self.plan.parameters.max_corrupted),
             patience: self.plan.patience,
             audit_percent: self.plan.audit_percent,
-            readmitted: BTreeMap::new(),
+            readmitted: self.readmitted.clone(),
             epoch_windows: self.plan.epoch_windows,
             members,
         })

@@ -7,6 +7,7 @@ use aggregation::Scheme;
 use protocol::id::{Epoch, MeterId};
 use protocol::message::{Subject, Target};
 use protocol::portion::Portion;
+use protocol::record::{Key, Part};
 use protocol::roster::AcceptedRoster;
 use protocol::slot::{Slot, Timestamp, Window};
 
@@ -35,7 +36,8 @@ impl<S: Scheme> World<S> {
 
     /// Ends all faults, and checks that all is well again within the time that
     /// is stated: an epoch of all meters opens within two windows, the ceremony's
-    /// patience and [`SETTLING`]; every slot of its first window is summed up
+    /// patience and [`SETTLING`] (and not before the right time has reached every
+    /// clock that was ahead); every slot of its first window is summed up
     /// with everybody, listed and billed before the window's deadline; every
     /// earlier slot is opened or abandoned with a reason.
     ///
@@ -44,7 +46,8 @@ impl<S: Scheme> World<S> {
     pub fn recover(&mut self) -> Result<(), Failure> {
         let healed = self.now;
         self.heal().map_err(|violation| self.failure(violation))?;
-        self.run_until(healed + SETTLING)?;
+        let ahead = self.ahead_until.values().copied().max().unwrap_or(healed);
+        self.run_until(ahead.max(healed + SETTLING))?;
         let before = self.judge.rosters.keys().next_back().copied();
         self.gather().map_err(|violation| self.failure(violation))?;
         let latest = self.now + self.opening();
@@ -87,7 +90,11 @@ impl<S: Scheme> World<S> {
         Ok(())
     }
 
+    /// Asks for an epoch of all meters.
     fn gather(&mut self) -> Result<(), Violation> {
+        let latest = self.judge.rosters.keys().next_back().copied().unwrap_or_default();
+        let ids = self.impaired.iter().filter_map(|number| self.id(*number));
+        self.readmitted = ids.map(|meter| (meter.clone(), latest)).collect();
         match self.next_epoch(0..self.plan.meters) {
             Ok(()) => Ok(()),
             Err(NextEpochError::Violation(violation)) => Err(violation),
@@ -148,18 +155,29 @@ impl<S: Scheme> World<S> {
             && sums.iter().all(|outcome| !outcome.uncounted.iter().any(&must))
     }
 
-    /// Every slot whose deadline has passed is opened or abandoned.
+    /// Every slot whose deadline has passed is opened or abandoned, and that is
+    /// published or, where the collector was down at that moment, in its
+    /// records.
     fn check_spoken(&self) -> Result<(), Violation> {
         for roster in self.judge.rosters.values() {
-            for slot in slots(roster).take_while(|slot| roster.slot_deadline(*slot) + SETTLING < self.now) {
-                let target = (roster.epoch(), Target::Region(slot));
-                let is_abandoned = self.judge.abandoned.contains_key(&target);
-                if !is_abandoned && !self.is_opened(slot, |_| false) {
+            let is_over = |slot: &Slot| roster.slot_deadline(*slot) + SETTLING < self.now;
+            for slot in slots(roster).take_while(is_over) {
+                let (epoch, target) = (roster.epoch(), Target::Region(slot));
+                let is_spoken = self.judge.abandoned.contains_key(&(epoch, target))
+                    || self.is_opened(slot, |_| false)
+                    || self.has_ended(epoch, target);
+                if !is_spoken {
                     return Err(Violation::Unspoken(slot));
                 }
             }
         }
         Ok(())
+    }
+
+    fn has_ended(&self, epoch: Epoch, target: Target) -> bool {
+        let end = Key::round(epoch, target, &Part::End);
+        let collector = self.nodes.get(&Party::Collector);
+        collector.is_some_and(|node| node.disk.records().get(&end).is_some())
     }
 
     /// Slots that began after all faults are opened, with all members that no

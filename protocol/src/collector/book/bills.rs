@@ -125,15 +125,15 @@ impl<S: Scheme> Book<S> {
                 continue;
             }
             if self.deadline(target) <= now {
-                self.abandon(core, target, super::schedule::NOT_ASKED.to_owned());
+                self.abandon(core, target, super::schedule::NOT_ASKED.to_owned(), now);
             } else if self.rounds.contains_key(&target) {
                 self.request(core, target, now);
             } else if self.claimants(portion).next().is_none() {
                 let least = self.roster.parameters().min_slots;
                 let reason = format!("no member has {least} slots that may be billed");
-                self.abandon(core, target, reason);
+                self.abandon(core, target, reason, now);
             } else {
-                self.abandon(core, target, "no member claimed its portion".to_owned());
+                self.abandon(core, target, "no member claimed its portion".to_owned(), now);
             }
         }
     }

@@ -81,7 +81,7 @@ impl<S: Scheme> Book<S> {
                 self.publish_status(core, target);
             }
             Some(Err(error)) => {
-                self.abandon(core, target, error.to_string());
+                self.abandon(core, target, error.to_string(), now);
                 self.challenge_behind(core, target, &error, now);
             }
         }

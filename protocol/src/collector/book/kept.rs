@@ -131,11 +131,10 @@ impl<S: Scheme> Book<S> {
         }
         let ends = self.rounds.values().filter_map(|round| match round.end() {
             Some(Ended::Combined(end)) => Some(end.at),
-            _ => None,
+            Some(Ended::Abandoned(end)) => Some(end.at),
+            None => None,
         });
-        if let Some(last) = ends.max() {
-            self.unheard_since = last - UNNOTICED;
-        }
+        self.unheard_since = ends.max().unwrap_or(now) - UNNOTICED;
         self.schedule_republish(now);
     }
 

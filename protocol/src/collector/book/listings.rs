@@ -110,7 +110,7 @@ impl<S: Scheme> Book<S> {
                 }
                 if self.deadline(Target::Bill(portion)) <= now {
                     let reason = "its deadline has passed, and the collector was not there";
-                    self.give_up_listing(core, portion, reason.to_owned());
+                    self.give_up_listing(core, portion, reason.to_owned(), now);
                 } else {
                     self.publish_listing(core, portion, now);
                 }
@@ -295,13 +295,19 @@ impl<S: Scheme> Book<S> {
         for (portion, found) in over.collect::<Vec<_>>() {
             let reason =
                 format!("{found} of at least {needed} holders endorsed its listing in time");
-            self.give_up_listing(core, portion, reason);
+            self.give_up_listing(core, portion, reason, now);
         }
     }
 
-    fn give_up_listing(&mut self, core: &mut Core<S>, portion: Portion, reason: String) {
+    fn give_up_listing(
+        &mut self,
+        core: &mut Core<S>,
+        portion: Portion,
+        reason: String,
+        now: Timestamp,
+    ) {
         self.listings.stages.insert(portion, Stage::Unlisted);
-        self.abandon(core, Target::Bill(portion), reason);
+        self.abandon(core, Target::Bill(portion), reason, now);
     }
 
     /// Answers a member that asks for a final listing.

@@ -342,15 +342,15 @@ impl<S: Scheme> Book<S> {
             self.request(core, target, now);
         } else {
             self.commit(core, target);
-            self.abandon(core, target, OPENED_BEFORE.to_owned());
+            self.abandon(core, target, OPENED_BEFORE.to_owned(), now);
         }
     }
 
     /// Gives a slot up that was asked about before the start.
-    pub(super) fn give_up(&mut self, core: &mut Core<S>, slot: Slot) {
+    pub(super) fn give_up(&mut self, core: &mut Core<S>, slot: Slot, now: Timestamp) {
         let reason = self.why_unmade(slot);
         self.recalling.remembered.remove(&slot);
-        self.abandon(core, Target::Region(slot), reason);
+        self.abandon(core, Target::Region(slot), reason, now);
     }
 
     fn why_unmade(&self, slot: Slot) -> String {

@@ -99,9 +99,10 @@ impl<S: Scheme> Book<S> {
         let needed = self.roster.parameters().contributors_needed();
         let found = self.rounds.get(&target).map_or(0, |round| round.meters().count());
         if found < needed {
-            self.abandon(core, target, format!("{found} contributors of at least {needed}"));
+            let reason = format!("{found} contributors of at least {needed}");
+            self.abandon(core, target, reason, now);
         } else if self.deadline(target) <= now {
-            self.abandon(core, target, NOT_ASKED.to_owned());
+            self.abandon(core, target, NOT_ASKED.to_owned(), now);
         } else {
             self.request(core, target, now);
         }
@@ -165,11 +166,11 @@ impl<S: Scheme> Book<S> {
     fn abandon_overdue(&mut self, core: &mut Core<S>, now: Timestamp) {
         for target in self.overdue(now, |round| round.request().is_some()) {
             let reason = self.too_little_help(target);
-            self.abandon(core, target, reason);
+            self.abandon(core, target, reason, now);
         }
         for slot in self.unmade().collect::<Vec<_>>() {
             if self.recall_ends(slot) <= now {
-                self.give_up(core, slot);
+                self.give_up(core, slot, now);
             }
         }
     }
