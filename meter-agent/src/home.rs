@@ -13,7 +13,7 @@ use protocol::meter::Meter;
 use crate::config::Config;
 
 /// All that the meter keeps.
-pub(crate) const DATABASE: &str = "meter.db";
+pub const DATABASE: &str = "meter.db";
 
 /// The folder and the database of an agent.
 pub(crate) struct Home {

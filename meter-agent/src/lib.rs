@@ -18,3 +18,4 @@ pub mod vitals;
 
 pub use agent::run;
 pub use config::Config;
+pub use home::DATABASE;

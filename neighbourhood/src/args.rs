@@ -1,12 +1,14 @@
 //! The command line of `neighbourhood`.
 
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand};
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 
+use crate::chaos::{self, ChaosOptions};
 use crate::demonstration;
 use crate::floors::WINDOW_SLOTS;
 
@@ -22,7 +24,7 @@ pub struct Cli {
     #[command(flatten)]
     options: Options,
     #[command(subcommand)]
-    party: Option<Party>,
+    command: Option<Command>,
 }
 
 /// What to demonstrate.
@@ -106,15 +108,20 @@ impl Options {
     }
 }
 
-/// A party of the neighbourhood in a process of its own.
+/// Another run than the demonstration, or a party of the neighbourhood in a
+/// process of its own.
 #[derive(Debug, Subcommand)]
-enum Party {
+enum Command {
+    Chaos(ChaosOptions),
     /// One meter's agent.
     #[command(hide = true)]
     Agent(PartyArgs),
     /// The collector with its broker.
     #[command(hide = true)]
     Collector(PartyArgs),
+    /// Debian's mosquitto.
+    #[command(hide = true)]
+    Mosquitto(PartyArgs),
 }
 
 #[derive(Args, Debug)]
@@ -133,10 +140,12 @@ impl Cli {
     /// # Errors
     /// What went wrong, for a person.
     pub fn execute(self) -> anyhow::Result<ExitCode> {
-        match self.party {
+        match self.command {
             None => demonstration::run(&self.options),
-            Some(Party::Agent(party)) => party.run(meter_agent::cli::run),
-            Some(Party::Collector(party)) => party.run(collector::cli::run),
+            Some(Command::Chaos(options)) => chaos::run(&options),
+            Some(Command::Agent(party)) => party.run(meter_agent::cli::run),
+            Some(Command::Collector(party)) => party.run(collector::cli::run),
+            Some(Command::Mosquitto(party)) => party.become_mosquitto(),
         }
     }
 }
@@ -147,6 +156,13 @@ impl PartyArgs {
         host::log::start();
         daemon(&self.config)?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Another program takes this one's place and keeps its ties.
+    fn become_mosquitto(&self) -> anyhow::Result<ExitCode> {
+        die_with(self.parent)?;
+        let error = process::Command::new("mosquitto").arg("-c").arg(&self.config).exec();
+        Err(error).context("mosquitto")
     }
 }
 

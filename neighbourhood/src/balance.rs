@@ -14,7 +14,7 @@ use protocol::meter::Meter;
 use protocol::reading::Register;
 use protocol::slot::{Grid, Slot};
 
-use crate::household::Household;
+use crate::household::{Agent, Household};
 use crate::truth::Truth;
 
 /// The energy of all meters and registers together, in Wh.
@@ -83,17 +83,34 @@ impl Books {
             }
         }
         for agent in &household.agents {
-            let meter = meter(&agent.config).with_context(|| agent.meter.to_string())?;
-            let Some(until) = meter.measured_until() else { continue };
-            for register in registers {
-                let end = grid.slot_at(until);
-                balance.measured_wh += truth.measured(&agent.meter, end, *register);
-                let left = meter.uncounted().get(register).copied().unwrap_or_default();
-                let known = self.counted_unknown(&agent.meter, &meter, *register);
-                balance.unsettled_wh += left.unsettled_wh - known;
-                balance.pooled_wh += left.pooled_wh;
-                balance.lost_wh += left.lost_wh;
-            }
+            let one = self.weigh_one(agent, truth, (grid, registers))?;
+            balance.measured_wh += one.measured_wh;
+            balance.unsettled_wh += one.unsettled_wh;
+            balance.pooled_wh += one.pooled_wh;
+            balance.lost_wh += one.lost_wh;
+        }
+        Ok(balance)
+    }
+
+    /// Weighs what a stopped agent keeps; what is counted of it, it does not
+    /// keep.
+    pub(crate) fn weigh_one(
+        &self,
+        agent: &Agent,
+        truth: &mut Truth,
+        (grid, registers): (&Grid, &[Register]),
+    ) -> anyhow::Result<Balance> {
+        let mut balance = Balance::default();
+        let meter = meter(&agent.config).with_context(|| agent.meter.to_string())?;
+        let Some(until) = meter.measured_until() else { return Ok(balance) };
+        for register in registers {
+            let end = grid.slot_at(until);
+            balance.measured_wh += truth.measured(&agent.meter, end, *register);
+            let left = meter.uncounted().get(register).copied().unwrap_or_default();
+            let known = self.counted_unknown(&agent.meter, &meter, *register);
+            balance.unsettled_wh += left.unsettled_wh.saturating_sub(known);
+            balance.pooled_wh += left.pooled_wh;
+            balance.lost_wh += left.lost_wh;
         }
         Ok(balance)
     }

@@ -27,7 +27,7 @@ use crate::display::{Display, Summary};
 use crate::floors::{Lowered, WINDOW_SLOTS};
 use crate::household::Household;
 use crate::killer::{Act, Killer};
-use crate::processes::Processes;
+use crate::processes::{Processes, Role};
 use crate::tally::{Billable, Counts, Ending, Tally};
 use crate::transcripts;
 use crate::truth::{Played, Truth};
@@ -174,14 +174,14 @@ impl<'a> Run<'a> {
         let (captured, others): (Vec<_>, Vec<_>) =
             household.agents.iter().partition(|agent| agent.is_captured());
         for agent in captured {
-            self.processes.start("agent", agent.meter.as_str(), &agent.config)?;
+            self.processes.start(Role::Agent, agent.meter.as_str(), &agent.config)?;
         }
         if let Some(bridge) = &mut self.bridge {
             let begun = timeout(CAPTURE_TIMEOUT, bridge.has_begun()).await;
             begun.context("no agent has connected to the P1 capture")?;
         }
         for agent in others {
-            self.processes.start("agent", agent.meter.as_str(), &agent.config)?;
+            self.processes.start(Role::Agent, agent.meter.as_str(), &agent.config)?;
         }
         Ok(())
     }
@@ -204,7 +204,7 @@ impl<'a> Run<'a> {
             return self.open_books(sighting, household);
         };
         match sighting {
-            Sighting::Invited => {}
+            Sighting::Invited | Sighting::Receipted(_) => {}
             Sighting::Opened(epoch, roster) => {
                 if tally.open(epoch, &roster) {
                     let meters = household.agents.iter().map(|agent| &agent.meter);
@@ -293,7 +293,7 @@ impl<'a> Run<'a> {
                 Act::Revive(meter) => {
                     let agent = household.agents.iter().find(|agent| agent.meter == meter);
                     let agent = agent.context("an agent that was never there")?;
-                    self.processes.start("agent", meter.as_str(), &agent.config)?;
+                    self.processes.start(Role::Agent, meter.as_str(), &agent.config)?;
                 }
             }
         }

@@ -46,6 +46,7 @@ pub struct Lowered {
     pub slot_seconds: u32,
     meters: u16,
     shortest_grace_s: u32,
+    shortest_deadline_s: u32,
 }
 
 impl Lowered {
@@ -61,8 +62,22 @@ impl Lowered {
             let corrupted = RULE.max_corrupted(meters.into(), 0);
             meters.saturating_sub(1 + corrupted).clamp(2, LOWERED)
         };
-        let shortest_grace_s = SHORTEST_GRACE_S;
-        Self { min_contributors, min_slots: LOWERED, slot_seconds, meters, shortest_grace_s }
+        let (shortest_grace_s, shortest_deadline_s) = (SHORTEST_GRACE_S, SHORTEST_DEADLINE_S);
+        let min_slots = LOWERED;
+        Self {
+            min_contributors,
+            min_slots,
+            slot_seconds,
+            meters,
+            shortest_grace_s,
+            shortest_deadline_s,
+        }
+    }
+
+    /// The same with so much time at least for a sum to be opened.
+    #[must_use]
+    pub fn with_deadline_s(self, shortest_deadline_s: u32) -> Self {
+        Self { shortest_deadline_s, ..self }
     }
 
     /// The same with time for a P1 port's contributions.
@@ -115,7 +130,7 @@ impl Lowered {
     /// reason. Half of it is spent waiting for a claim that does not come.
     #[must_use]
     pub fn deadline_s(&self) -> u32 {
-        (self.slot_seconds * WINDOW_SLOTS).clamp(SHORTEST_DEADLINE_S, LONGEST_DEADLINE_S)
+        (self.slot_seconds * WINDOW_SLOTS).clamp(self.shortest_deadline_s, LONGEST_DEADLINE_S)
     }
 
     /// What was lowered from which default, and why, for a person.

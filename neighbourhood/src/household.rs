@@ -64,19 +64,38 @@ pub(crate) struct Plan<'a> {
     pub(crate) bridge: Option<SocketAddr>,
 }
 
+/// The ports at which the parties reach the broker.
+pub(crate) struct Ports {
+    /// That of the embedded broker, or where the collector reaches another one.
+    pub(crate) collector: u16,
+    /// Whether the collector has a broker of its own.
+    pub(crate) is_embedded: bool,
+    /// Where each agent reaches it, in their order.
+    pub(crate) agents: Vec<u16>,
+}
+
+impl Ports {
+    /// Everybody meets at the port of the embedded broker.
+    pub(crate) fn at(port: u16, agents: u16) -> Self {
+        Self { collector: port, is_embedded: true, agents: vec![port; agents.into()] }
+    }
+}
+
 impl Plan<'_> {
-    /// Writes the configuration of every party for a broker on `port`, and
+    /// Writes the configuration of every party for a broker at these ports, and
     /// draws the identities that are not there yet.
-    pub(crate) fn write(&self, port: u16) -> anyhow::Result<Household> {
+    pub(crate) fn write(&self, ports: &Ports) -> anyhow::Result<Household> {
         let region = REGION.parse()?;
         let registrar = self.registrar()?;
-        let agent = |place| self.write_agent(place, (&region, &registrar, port));
-        let agents = (0..self.options.meters).map(agent).collect::<anyhow::Result<Vec<_>>>()?;
+        let agent =
+            |(place, port): (u16, &u16)| self.write_agent(place, (&region, &registrar, *port));
+        let places = (0..self.options.meters).zip(&ports.agents);
+        let agents = places.map(agent).collect::<anyhow::Result<Vec<_>>>()?;
         let collector = self.dir.join("collector.toml");
         let members = agents.iter();
         let members = members.map(|a| Member { id: &a.meter, key: a.key.to_string() }).collect();
         let region_table = self.region(&region, members)?;
-        write(&collector, &self.collector(port, vec![region_table]))?;
+        write(&collector, &self.collector(ports, vec![region_table]))?;
         fs::write(self.broker(), BROKER).context("broker.toml")?;
         Ok(Household { region, registrar, collector, agents })
     }
@@ -87,14 +106,19 @@ impl Plan<'_> {
 
     /// The registrar's key, as the collector draws it at its first start.
     fn registrar(&self) -> anyhow::Result<IdentityKey> {
-        let text = toml::to_string(&self.collector(1, Vec::new()))?;
+        let text = toml::to_string(&self.collector(&Ports::at(1, 0), Vec::new()))?;
         let config: collector::Config = toml::from_str(&text)?;
         let (_, registrar) = config.identities(&mut clock::generator()?)?;
         Ok(registrar.key())
     }
 
-    fn collector<'a>(&self, port: u16, region: Vec<Region<'a>>) -> CollectorConfig<'a> {
-        let broker = CollectorBroker { config: self.broker(), port };
+    fn collector<'a>(&self, ports: &Ports, region: Vec<Region<'a>>) -> CollectorConfig<'a> {
+        let port = ports.collector;
+        let broker = if ports.is_embedded {
+            CollectorBroker::Embedded { config: self.broker(), port }
+        } else {
+            CollectorBroker::Other { url: url(port) }
+        };
         let health = Health { listen: "off" };
         CollectorConfig { state_dir: self.dir.join("collector"), broker, health, region }
     }
@@ -129,7 +153,7 @@ impl Plan<'_> {
             meter: &meter,
             registrar: registrar.to_string(),
             state_dir: self.dir.join(meter.as_str()),
-            broker: AgentBroker { url: format!("mqtt://127.0.0.1:{port}") },
+            broker: AgentBroker { url: url(port) },
             // All parties have this machine's clock, and nobody asks for them.
             clock: Clock { synchronised: false },
             health: Health { listen: "off" },
@@ -172,6 +196,11 @@ impl Plan<'_> {
     }
 }
 
+/// The address of a broker on this machine.
+fn url(port: u16) -> String {
+    format!("mqtt://127.0.0.1:{port}")
+}
+
 /// Refuses a file of recorded homes that ends before the demonstration does.
 pub(crate) fn check_homes(household: &Household, options: &Options) -> anyhow::Result<()> {
     let slot_seconds = NonZeroU32::new(options.slot_seconds).context("slots of 0 s")?;
@@ -204,9 +233,10 @@ struct CollectorConfig<'a> {
 }
 
 #[derive(Serialize)]
-struct CollectorBroker {
-    config: PathBuf,
-    port: u16,
+#[serde(untagged)]
+enum CollectorBroker {
+    Embedded { config: PathBuf, port: u16 },
+    Other { url: String },
 }
 
 #[derive(Serialize)]
@@ -292,7 +322,7 @@ mod tests {
         let lowered = Lowered::for_region(options.meters, options.slot_seconds);
         let bridge = options.p1.as_ref().map(|_| (Ipv4Addr::LOCALHOST, 2001).into());
         let plan = Plan { dir: dir.path(), options: &options, lowered: &lowered, bridge };
-        let household = plan.write(1883).unwrap();
+        let household = plan.write(&Ports::at(1883, options.meters)).unwrap();
         (dir, options, household)
     }
 
@@ -314,7 +344,7 @@ mod tests {
         let lowered = Lowered::for_region(3, 3);
         let bridge = None;
         let plan = Plan { dir: dir.path(), options: &options, lowered: &lowered, bridge };
-        let after = plan.write(1884).unwrap();
+        let after = plan.write(&Ports::at(1884, 3)).unwrap();
         let keys = |h: &Household| h.agents.iter().map(|a| a.key).collect::<Vec<_>>();
         assert_eq!((before.registrar, keys(&before)), (after.registrar, keys(&after)));
     }

@@ -26,8 +26,35 @@ pub(crate) struct Processes {
 }
 
 struct Process {
+    role: Role,
     name: String,
     child: Child,
+}
+
+/// What a party is, in the order in which parties end: the agents take leave
+/// while there is a broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Role {
+    /// A meter's agent.
+    Agent,
+    /// The collector, with its broker if that is embedded.
+    Collector,
+    /// Debian's mosquitto.
+    Mosquitto,
+}
+
+impl Role {
+    /// All of them, in that order.
+    pub(crate) const ALL: [Self; 3] = [Self::Agent, Self::Collector, Self::Mosquitto];
+
+    /// Its subcommand of this program.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Agent => "agent",
+            Self::Collector => "collector",
+            Self::Mosquitto => "mosquitto",
+        }
+    }
 }
 
 impl Processes {
@@ -37,12 +64,12 @@ impl Processes {
         Ok(Self { program, logs: logs.to_owned(), running: Vec::new() })
     }
 
-    /// Starts a party: `role` is its subcommand, `name` that of its log.
-    pub(crate) fn start(&mut self, role: &str, name: &str, config: &Path) -> anyhow::Result<()> {
+    /// Starts a party; its log has its name.
+    pub(crate) fn start(&mut self, role: Role, name: &str, config: &Path) -> anyhow::Result<()> {
         let log = File::options().create(true).append(true).open(self.log(name));
         let log = log.context("a party's log")?;
         let child = Command::new(&self.program)
-            .arg(role)
+            .arg(role.as_str())
             .arg("--config")
             .arg(config)
             .args(["--parent", &std::process::id().to_string()])
@@ -53,7 +80,7 @@ impl Processes {
             .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start {name}"))?;
-        self.running.push(Process { name: name.to_owned(), child });
+        self.running.push(Process { role, name: name.to_owned(), child });
         Ok(())
     }
 
@@ -65,6 +92,21 @@ impl Processes {
         let mut process = self.running.remove(place);
         process.child.kill().and_then(|()| process.child.wait()).context("a party to be killed")?;
         Ok(())
+    }
+
+    /// Freezes a party, or lets it go on.
+    pub(crate) fn freeze(&self, name: &str, is_frozen: bool) -> anyhow::Result<()> {
+        let process = self.running.iter().find(|process| process.name == name);
+        let signal = if is_frozen { Signal::STOP } else { Signal::CONT };
+        // Its id is its own for as long as nobody has waited for it.
+        process.map_or(Ok(()), |process| kill_process(Pid::from_child(&process.child), signal))?;
+        Ok(())
+    }
+
+    /// The parties that have ended by themselves, each once.
+    pub(crate) fn poll_ended(&mut self) -> Vec<(Role, String)> {
+        let ended = self.running.extract_if(.., |process| !process.is_running());
+        ended.map(|process| (process.role, process.name)).collect()
     }
 
     /// Refuses to go on once a party has ended by itself.
@@ -84,14 +126,11 @@ impl Processes {
         self.running.is_empty()
     }
 
-    /// Ends all parties, the last one started first, so that the agents take
-    /// leave while there is a broker. What does not end is killed.
+    /// Ends all parties, role by role. What does not end is killed.
     pub(crate) async fn stop(&mut self) {
-        let first = self.running.len().min(1);
-        let agents = self.running.split_off(first);
-        let collector = std::mem::take(&mut self.running);
-        for group in [agents, collector] {
-            self.running = group;
+        let mut all = std::mem::take(&mut self.running);
+        for role in Role::ALL {
+            self.running = all.extract_if(.., |process| process.role == role).collect();
             self.running.iter_mut().for_each(Process::ask_to_end);
             if timeout(PATIENCE, self.all_ended()).await.is_err() {
                 self.kill();

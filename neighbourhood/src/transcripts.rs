@@ -3,18 +3,17 @@
 use std::path::Path;
 
 use aggregation::ElGamal;
-use anyhow::{Context as _, ensure};
-use collector::Config;
+use anyhow::Context as _;
 use host::clock;
-use host::store::{Sqlite, Store as _};
 use protocol::Rng;
-use protocol::id::{Epoch, RegionId};
+use protocol::id::RegionId;
 use protocol::identity::IdentityKey;
 use protocol::message::Target;
-use protocol::record::{Records, Sort};
 use protocol::roster::AcceptedRoster;
 use protocol::transcript::{self, Transcript};
 use rand::{Rng as _, RngExt as _};
+
+use crate::disks;
 
 /// Bytes of each transcript that are flipped one at a time, unless all are.
 const FLIPS: usize = 100;
@@ -37,13 +36,11 @@ pub(crate) fn audit(
     collector: &Path,
     (region, registrar): (&RegionId, &IdentityKey),
 ) -> anyhow::Result<Audit> {
-    let config: Config = host::config::load(collector)?;
-    let database = format!("region-{region}.db");
-    let records = Sqlite::open_to_read(&config.keystore()?, &database)?.load()?;
+    let records = disks::of_collector(collector, region)?;
     let (mut audit, mut rng) = (Audit::default(), clock::generator()?);
     let mut whole = Vec::new();
     for (epoch, target) in transcript::combined(&records).collect::<Vec<_>>() {
-        let roster = roster(&records, epoch, (region, registrar))?;
+        let roster = disks::roster(&records, epoch, (region, registrar))?;
         let kept =
             transcript::of(&records, epoch, target)?.context("a transcript that is not kept")?;
         let bytes = kept.to_bytes();
@@ -87,17 +84,4 @@ fn altered(bytes: &[u8], is_each: bool, rng: &mut Rng) -> impl Iterator<Item = V
         }
         altered
     })
-}
-
-fn roster(
-    records: &Records,
-    epoch: Epoch,
-    (region, registrar): (&RegionId, &IdentityKey),
-) -> anyhow::Result<AcceptedRoster<ElGamal>> {
-    let mut kept = records.of(Sort::PastRoster).chain(records.of(Sort::Roster));
-    let found = kept.find(|(key, _)| key.epoch == epoch);
-    let (_, bytes) = found.with_context(|| format!("the roster of epoch {epoch}"))?;
-    let roster = AcceptedRoster::open(bytes, region, registrar)?;
-    ensure!(roster.epoch() == epoch, "a roster of another epoch");
-    Ok(roster)
 }

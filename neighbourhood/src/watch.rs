@@ -10,7 +10,9 @@ use protocol::envelope::{Envelope, Rejection};
 use protocol::id::{Digest, Epoch, MeterId, RegionId};
 use protocol::identity::IdentityKey;
 use protocol::listing::{self, Listed};
-use protocol::message::{FinalListing, Invitation, Kind, Outcome, Refusal, Roster, Status};
+use protocol::message::{
+    FinalListing, Invitation, Kind, Outcome, Receipt, Refusal, Roster, Status,
+};
 use protocol::roster::{AcceptedRoster, RosterError};
 use protocol::slot::Timestamp;
 use protocol::topic::{self, CollectorTopic, MeterTopic};
@@ -31,6 +33,8 @@ pub(crate) enum Sighting {
     Status(Epoch, Status),
     /// A holder does not help.
     Refused(MeterId, String),
+    /// The collector has a contribution.
+    Receipted(Receipt),
     /// Something for a person to know.
     Trouble(String),
 }
@@ -51,11 +55,28 @@ pub(crate) struct Watch {
 impl Watch {
     /// Connects to the broker on `port`.
     pub(crate) fn open(household: &Household, port: u16) -> anyhow::Result<Self> {
+        Self::subscribe(household, port, subscriptions(household))
+    }
+
+    /// Connects to the broker on `port`, to see receipts as well.
+    pub(crate) fn open_with_receipts(household: &Household, port: u16) -> anyhow::Result<Self> {
+        let meters = household.agents.iter().map(|agent| agent.meter.clone());
+        let receipts = meters
+            .map(|meter| topic::of_collector(&household.region, &CollectorTopic::Receipt(meter)));
+        let all = subscriptions(household).into_iter().chain(receipts);
+        Self::subscribe(household, port, all.collect())
+    }
+
+    fn subscribe(
+        household: &Household,
+        port: u16,
+        subscriptions: Vec<String>,
+    ) -> anyhow::Result<Self> {
         let address = format!("mqtt://127.0.0.1:{port}").parse()?;
         // Another demonstration at the same broker has another name.
         let client_id = format!("neighbourhood-{}", std::process::id());
         let mut options = link::Options::new(address, client_id);
-        options.subscriptions = subscriptions(household);
+        options.subscriptions = subscriptions;
         let (sender, events) = link::open(options, clock::generator()?)?;
         let (region, registrar) = (household.region.clone(), household.registrar);
         let (rosters, listings) = Default::default();
@@ -107,6 +128,7 @@ impl Watch {
         let sighting = match kind {
             Kind::Outcome => Sighting::Result(epoch, roster.open_from_collector(&envelope)?),
             Kind::Status => Sighting::Status(epoch, roster.open_from_collector(&envelope)?),
+            Kind::Receipt => Sighting::Receipted(roster.open_from_collector(&envelope)?),
             Kind::Refusal => {
                 let (holder, refusal): (_, Refusal) = roster.open_from_member(&envelope)?;
                 Sighting::Refused(holder, refusal.reason)

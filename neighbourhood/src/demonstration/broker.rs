@@ -7,7 +7,8 @@ use anyhow::{Context as _, bail};
 use host::clock;
 
 use crate::bridge::Bridge;
-use crate::household::{Household, Plan, check_homes};
+use crate::household::{Household, Plan, Ports, check_homes};
+use crate::processes::Role;
 use crate::watch::{Sighting, Watch};
 
 use super::Run;
@@ -32,9 +33,9 @@ impl Run<'_> {
             let bridge = self.bridge.as_ref().map(Bridge::address);
             let (dir, options, lowered) = (self.dir, self.options, &self.lowered);
             let plan = Plan { dir, options, lowered, bridge };
-            let household = plan.write(port)?;
+            let household = plan.write(&Ports::at(port, options.meters))?;
             check_homes(&household, self.options)?;
-            self.processes.start("collector", "collector", &household.collector)?;
+            self.processes.start(Role::Collector, "collector", &household.collector)?;
             let mut watch = Watch::open(&household, port)?;
             match self.broker_opens(&mut watch).await {
                 Ok(()) => {
