@@ -1,5 +1,7 @@
 //! A neighbourhood as a program, and what it says.
 
+#![allow(dead_code, reason = "each test file uses its own part")]
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
@@ -27,8 +29,8 @@ impl Neighbourhood {
     pub(crate) fn start(arguments: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_neighbourhood"))
-            .arg("--json")
             .args(arguments)
+            .arg("--json")
             .env("TMPDIR", dir.path())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -10,6 +10,8 @@ mod cast;
 mod epochs;
 mod health;
 mod liars;
+#[path = "../common/mosquitto.rs"]
+mod mosquitto;
 mod privacy;
 mod processes;
 mod rig;

@@ -4,6 +4,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
+use crate::mosquitto::has_mosquitto;
 use crate::rig::{Broker, Rig, Watch, agent, count, results};
 use protocol::topic;
 use rustix::process::Signal;
@@ -25,18 +26,6 @@ fn sums_are_right(seen: &[(String, Vec<u8>)], region: &str) -> bool {
         }
     };
     results(seen, region).iter().all(|result| result["sum_wh"] == one(result))
-}
-
-/// Whether Debian's mosquitto is there; it must be in continuous integration.
-fn has_mosquitto(test: &str) -> bool {
-    let there = std::process::Command::new("mosquitto").arg("-h").output().is_ok();
-    let ci = std::env::var_os("CI").is_some_and(|ci| ci == "true");
-    assert!(there || !ci, "{test} needs mosquitto");
-    if !there {
-        use std::io::Write as _;
-        writeln!(std::io::stderr(), "SKIPPED {test}: no mosquitto").ok();
-    }
-    there
 }
 
 #[tokio::test]
