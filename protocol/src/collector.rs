@@ -417,9 +417,12 @@ impl<S: Scheme> Collector<S> {
         let over = self.books.extract_if(.., |epoch, book| {
             Some(*epoch) != latest && book.roster().last_deadline() < now
         });
-        let over: Vec<_> = over.collect();
+        let mut over: Vec<_> = over.collect();
         if over.is_empty() {
             return;
+        }
+        for (_, book) in &mut over {
+            book.abandon_overdue(&mut self.core, now);
         }
         let taken: Vec<_> = over.iter().flat_map(|(_, book)| self.past.take(book)).collect();
         for change in taken.into_iter().chain(self.past.prune()) {

@@ -187,6 +187,27 @@ fn what_nobody_asked_for_in_time_is_abandoned_after_a_restart() {
     assert!((0..3).all(|window| abandoned(Target::Bill(portion(window)))));
 }
 
+#[test]
+fn a_round_that_was_open_when_the_collector_ended_ends_however_late_it_starts() {
+    for absent in [Duration::from_hours(2), Duration::from_hours(12)] {
+        let mut street = Street::open(MEMBERS);
+        let slot = street.ask_without(0, [4]);
+        street.close(slot);
+        street.now = street.now + absent;
+        street.restart_collector();
+        street.run_until(street.now + Duration::from_mins(1));
+        let target = Target::Region(slot);
+        assert!(matches!(street.status(target).phase, Phase::Abandoned(_)));
+        let key = Key::round(street.roster.epoch(), target, &Part::End);
+        let end: Ended = ciborium::from_reader(street.disk.get(&key).unwrap()).unwrap();
+        assert!(matches!(end, Ended::Abandoned(_)));
+        // Once and for all.
+        street.restart_collector();
+        street.run_until(street.now + Duration::from_mins(1));
+        assert!(!street.statuses().iter().any(|status| status.target == target));
+    }
+}
+
 /// A street whose first sum was opened before the last holder had answered.
 fn opened_without_the_last() -> (Street, Request) {
     let mut street = Street::open(MEMBERS);

@@ -58,6 +58,9 @@ pub(super) struct Book<S: Scheme> {
     recalling: Recalling,
     /// Rounds of earlier windows are dropped.
     oldest_window: Window,
+    /// Rounds of earlier windows that were open when the collector ended: they
+    /// end at last.
+    left_open: Vec<Target>,
     /// No round closes before that: after a start, members have a grace to
     /// say what they could not say before.
     patience: Timestamp,
@@ -83,6 +86,7 @@ impl<S: Scheme> Book<S> {
             audits: Audits::default(),
             recalling: Recalling::started(Slot(0)),
             oldest_window: Window(0),
+            left_open: Vec::new(),
             roster,
             signed_roster,
             rounds,

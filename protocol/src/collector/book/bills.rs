@@ -125,7 +125,7 @@ impl<S: Scheme> Book<S> {
                 continue;
             }
             if self.deadline(target) <= now {
-                self.abandon(core, target, super::schedule::NOT_ASKED.to_owned(), now);
+                self.abandon(core, target, super::schedule::ABSENT.to_owned(), now);
             } else if self.rounds.contains_key(&target) {
                 self.request(core, target, now);
             } else if self.claimants(portion).next().is_none() {

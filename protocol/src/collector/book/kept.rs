@@ -104,6 +104,8 @@ impl<S: Scheme> Book<S> {
                 let round = round.or_insert_with(|| Round::collecting(target));
                 restore_round(&self.roster, round, &transcript)
                     .map_err(|error| KeptError::Round { target, error })?;
+            } else if !transcript.iter().any(|(part, _)| *part == Part::End) {
+                self.left_open.push(target);
             }
         }
         Ok(())

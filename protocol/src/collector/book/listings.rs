@@ -22,6 +22,7 @@ use crate::topic::CollectorTopic;
 
 use super::super::Core;
 use super::recall::Named;
+use super::schedule::ABSENT;
 use super::{Book, persist};
 
 /// The shortest time between two answers to inquiries about one portion.
@@ -109,8 +110,7 @@ impl<S: Scheme> Book<S> {
                     continue;
                 }
                 if self.deadline(Target::Bill(portion)) <= now {
-                    let reason = "its deadline has passed, and the collector was not there";
-                    self.give_up_listing(core, portion, reason.to_owned(), now);
+                    self.give_up_listing(core, portion, ABSENT.to_owned(), now);
                 } else {
                     self.publish_listing(core, portion, now);
                 }

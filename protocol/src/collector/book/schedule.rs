@@ -13,8 +13,8 @@ use crate::topic::CollectorTopic;
 use super::super::Core;
 use super::Book;
 
-/// Why nobody was asked about a target.
-pub(super) const NOT_ASKED: &str = "its deadline has passed, and the collector was not there";
+/// Why nobody was asked about a target, or nobody any more.
+pub(super) const ABSENT: &str = "its deadline has passed, and the collector was not there";
 
 impl<S: Scheme> Book<S> {
     pub(in crate::collector) fn handle_timeout(&mut self, core: &mut Core<S>, now: Timestamp) {
@@ -43,7 +43,8 @@ impl<S: Scheme> Book<S> {
         let open = self.rounds.iter().filter(|(_, round)| waits(round));
         let open = open.map(|(target, _)| self.deadline(*target));
         let overdue = open.chain(self.unmade().map(|slot| self.recall_ends(slot))).min();
-        let fixed = [slot, ends, overdue, self.next_republish, self.audits_due()];
+        let left = self.left_open.first().map(|_| Timestamp(0));
+        let fixed = [slot, ends, overdue, left, self.next_republish, self.audits_due()];
         let fixed = fixed.into_iter().flatten();
         fixed.chain(portions).chain(self.listings_due()).min()
     }
@@ -102,7 +103,7 @@ impl<S: Scheme> Book<S> {
             let reason = format!("{found} contributors of at least {needed}");
             self.abandon(core, target, reason, now);
         } else if self.deadline(target) <= now {
-            self.abandon(core, target, NOT_ASKED.to_owned(), now);
+            self.abandon(core, target, ABSENT.to_owned(), now);
         } else {
             self.request(core, target, now);
         }
@@ -163,7 +164,11 @@ impl<S: Scheme> Book<S> {
         self.rounds.iter().filter_map(overdue).collect()
     }
 
-    fn abandon_overdue(&mut self, core: &mut Core<S>, now: Timestamp) {
+    /// Ends the rounds whose deadline has passed.
+    pub(in crate::collector) fn abandon_overdue(&mut self, core: &mut Core<S>, now: Timestamp) {
+        for target in std::mem::take(&mut self.left_open) {
+            self.abandon(core, target, ABSENT.to_owned(), now);
+        }
         for target in self.overdue(now, |round| round.request().is_some()) {
             let reason = self.too_little_help(target);
             self.abandon(core, target, reason, now);
