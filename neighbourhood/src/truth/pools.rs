@@ -9,6 +9,7 @@ use protocol::reading::Register;
 /// The energy of a meter's register that is in no sum.
 #[derive(Default)]
 struct Pool {
+    /// Slots that were ever left out.
     slots: u32,
     waiting_wh: u64,
     /// All that was ever released to be carried.
@@ -26,12 +27,13 @@ impl Pools {
         pool.waiting_wh += wh;
     }
 
-    /// Releases what a meter carries from now on.
+    /// Releases what a meter may carry from now on. A pool that has been of
+    /// enough slots is carried with what joins it before the meter contributes
+    /// again, and when that is no listing tells: so it stays released.
     pub(super) fn release(&mut self, meter: &MeterId, min_slots: u16) {
         let pools = self.0.iter_mut().filter(|((of, _), _)| of == meter);
         for (_, pool) in pools.filter(|(_, pool)| pool.slots >= u32::from(min_slots)) {
             pool.released_wh += std::mem::take(&mut pool.waiting_wh);
-            pool.slots = 0;
         }
     }
 
