@@ -102,6 +102,10 @@ impl Connection {
         }
     }
 
+    pub(crate) fn was_online(&self) -> bool {
+        self.online_since.is_some()
+    }
+
     pub(crate) fn was_stable(&self) -> bool {
         self.online_since.is_some_and(|since| since.elapsed() >= STABLE)
     }

@@ -27,7 +27,9 @@ pub(crate) struct Task {
     online: watch::Sender<bool>,
     inbox: Inbox,
     backoff: Backoff,
-    /// A session that the broker still has holds all our filters.
+    /// A session that the broker still has holds all our filters: every attempt since they were
+    /// confirmed has brought a connection. One that did not may have left a session without them
+    /// at a broker that has started anew.
     subscribed: bool,
 }
 
@@ -95,6 +97,7 @@ impl Task {
         if connection.was_stable() {
             self.backoff.reset();
         }
+        self.subscribed &= connection.was_online();
         let Err(End::Lost(reason)) = end else {
             return end;
         };

@@ -96,6 +96,25 @@ async fn a_resumed_session_is_not_subscribed_again_but_a_new_one_is() {
 }
 
 #[tokio::test]
+async fn a_session_that_a_failed_attempt_has_left_behind_is_subscribed() {
+    let (script, port) = Script::start().await;
+    let (_sender, mut receiver) = open(options(port, "left-behind", &["a"]));
+    let mut stream = script.accept(CONNACK).await;
+    suback(&mut stream, &[1]).await;
+    connected(&mut receiver).await;
+    drop(stream);
+
+    // A broker that has started anew makes a session; its answer is lost.
+    let (mut stream, _) = patiently("an attempt", script.listener.accept()).await.unwrap();
+    assert_eq!(read_packet(&mut stream).await.0, 0x10, "CONNECT");
+    drop(stream);
+
+    let mut stream = script.accept(CONNACK_WITH_SESSION).await;
+    suback(&mut stream, &[1]).await;
+    assert!(connected(&mut receiver).await);
+}
+
+#[tokio::test]
 async fn a_publish_that_was_not_acknowledged_is_forgotten_with_its_connection() {
     let (script, port) = Script::start().await;
     let (sender, mut receiver) = open(options(port, "forgets", &[]));
