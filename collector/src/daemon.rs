@@ -1,6 +1,7 @@
 //! The collector's process: broker, link, and one machine for each region.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,28 +56,36 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
         error = &mut broker_died => return Err(error.into()),
         believed = until_clock_is_believed((&config, &stores), &pulse) => believed?,
     }
-    let (sender, mut inbox) = connect(&config, address)?;
+    let (sender, inbox) = connect(&config, address)?;
     let decoder = decoder.await.context("the decoder's table")?;
     let ended = Arc::new(Notify::new());
     let regions = start_regions((&config, stores), &decoder, (&sender, &ended, &health))?;
     health.serving();
-    let mut ticks = interval(health.longest_sleep(LONGEST_SLEEP));
-    let mut lookout = Lookout::default();
-    loop {
-        tokio::select! {
-            () = &mut shutdown => break,
-            error = &mut broker_died => return Err(error.into()),
-            () = ended.notified() => {
-                tracing::error!("a region's machine has stopped");
-                break;
-            }
-            event = inbox.recv() => take(event.context("the link has ended")?, &regions, &pulse),
-            _ = ticks.tick() => pulse.check(Check::Clock, look_at_clock(&mut lookout, &config)),
-        }
-        pulse.moved();
+    tokio::select! {
+        () = &mut shutdown => {}
+        error = &mut broker_died => return Err(error.into()),
+        () = ended.notified() => tracing::error!("a region's machine has stopped"),
+        lost = serve((&config, &regions), inbox, &pulse) => match lost? {},
     }
     health.stopping();
     stop(regions, sender).await
+}
+
+/// Hands to the regions what comes in, for as long as there is a link.
+async fn serve(
+    (config, regions): (&Config, &BTreeMap<RegionId, Region>),
+    mut inbox: link::Receiver,
+    pulse: &Pulse,
+) -> anyhow::Result<Infallible> {
+    let mut ticks = interval(pulse.health().longest_sleep(LONGEST_SLEEP));
+    let mut lookout = Lookout::default();
+    loop {
+        tokio::select! {
+            event = inbox.recv() => take(event.context("the link has ended")?, regions, pulse),
+            _ = ticks.tick() => pulse.check(Check::Clock, look_at_clock(&mut lookout, config)),
+        }
+        pulse.moved();
+    }
 }
 
 /// Waits for a clock by which rounds can be closed.

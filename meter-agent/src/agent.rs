@@ -1,5 +1,6 @@
 //! The agent's loop: the meter's state machine between source, link and disk.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::time::Duration;
 
@@ -46,18 +47,9 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     }
     let (mut agent, mut inbox) = Agent::start(&config, home, pulse)?;
     health.serving();
-    loop {
-        agent.do_what_is_due()?;
-        let wait = clock::until(agent.wake()).min(health.longest_sleep(LONGEST_SLEEP));
-        tokio::select! {
-            () = &mut shutdown => break,
-            () = tokio::time::sleep(wait) => {}
-            () = agent.slots.arrival() => {}
-            // Where the disk is full, messages wait at the broker.
-            event = inbox.recv(), if !agent.turns.is_waiting() => {
-                agent.take(event.context("the link has ended")?)?;
-            }
-        }
+    tokio::select! {
+        () = &mut shutdown => {}
+        lost = agent.serve(&mut inbox, health.longest_sleep(LONGEST_SLEEP)) => match lost? {},
     }
     health.stopping();
     if let Err(error) = agent.sender.close().await {
@@ -102,6 +94,26 @@ impl Agent {
             next_state: clock::now(),
         };
         Ok((agent, inbox))
+    }
+
+    /// Does what is due and takes what comes in, for as long as there is a link.
+    async fn serve(
+        &mut self,
+        inbox: &mut link::Receiver,
+        longest_sleep: Duration,
+    ) -> anyhow::Result<Infallible> {
+        loop {
+            self.do_what_is_due()?;
+            let wait = clock::until(self.wake()).min(longest_sleep);
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.slots.arrival() => {}
+                // Where the disk is full, messages wait at the broker.
+                event = inbox.recv(), if !self.turns.is_waiting() => {
+                    self.take(event.context("the link has ended")?)?;
+                }
+            }
+        }
     }
 
     fn take(&mut self, event: link::Event) -> anyhow::Result<()> {

@@ -10,6 +10,7 @@ use ciborium::Value;
 use protocol::envelope::Envelope;
 use protocol::message::Kind;
 use protocol::topic;
+use rustix::process::Signal;
 
 const SLOTS: u64 = 600;
 
@@ -72,7 +73,12 @@ async fn no_message_view_or_log_tells_a_reading() {
     let mut watch = Watch::on(rig.port, &["north"]);
     rig.start_all(&["north"]);
     watch.until("two windows' bills", |seen| count(seen, "north", "meter") >= 6).await;
-    watch.until("an audit", |seen| seen.iter().any(|(topic, _)| topic.ends_with("/proof"))).await;
+    let is_seen =
+        |end| move |seen: &[(String, Vec<u8>)]| seen.iter().any(|(of, _)| of.ends_with(end));
+    watch.until("an audit", is_seen("/proof")).await;
+    rig.end("collector", Signal::KILL);
+    rig.start("collector", "collector");
+    watch.until("what members know after its start", is_seen("/recollection")).await;
 
     let canaries: BTreeSet<u64> = canaries.into_iter().flatten().collect();
     let texts: BTreeSet<String> = canaries.iter().map(u64::to_string).collect();
