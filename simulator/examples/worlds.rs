@@ -135,8 +135,10 @@ fn run<S: Scheme>(args: &Args, seeds: &[u64], decoder: &Arc<S::Decoder>) -> (u64
         for _ in 0..threads {
             let (tell, next, played, is_over) = (tell.clone(), &next, &played, &is_over);
             scope.spawn(move || {
-                while !is_over.load(Ordering::Relaxed) && end.is_none_or(|end| Instant::now() < end) {
-                    let at = usize::try_from(next.fetch_add(1, Ordering::Relaxed)).unwrap_or(usize::MAX);
+                while !is_over.load(Ordering::Relaxed) && end.is_none_or(|end| Instant::now() < end)
+                {
+                    let at =
+                        usize::try_from(next.fetch_add(1, Ordering::Relaxed)).unwrap_or(usize::MAX);
                     let Some(seed) = seeds.get(at) else { return };
                     if let Some(failed) = play::<S>(args, *seed, decoder) {
                         is_over.store(true, Ordering::Relaxed);

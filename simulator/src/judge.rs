@@ -9,6 +9,8 @@ mod violation;
 
 use std::collections::BTreeMap;
 
+use crate::plan::Party;
+use crate::truth::Truth;
 use aggregation::Scheme;
 use protocol::envelope::Envelope;
 use protocol::id::{Digest, Epoch, MeterId, RegionId};
@@ -25,8 +27,6 @@ use protocol::roster::AcceptedRoster;
 use protocol::slot::{Slot, Timestamp};
 use protocol::tariff::StepName;
 use protocol::topic;
-use crate::plan::Party;
-use crate::truth::Truth;
 
 use receipts::Receipts;
 pub use violation::Violation;

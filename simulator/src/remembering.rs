@@ -57,13 +57,16 @@ fn check_unknown(
     facts: Vec<Digest>,
     verify: impl FnOnce(&[usize]) -> Result<(), Culprits>,
 ) -> Result<(), Culprits> {
-    let unknown: Vec<_> = (0..facts.len()).filter(|at| facts.get(*at).is_some_and(|fact| !is_known(fact))).collect();
+    let unknown: Vec<_> =
+        (0..facts.len()).filter(|at| facts.get(*at).is_some_and(|fact| !is_known(fact))).collect();
     if unknown.is_empty() {
         return Ok(());
     }
     let bad: Vec<_> = match verify(&unknown) {
         Ok(()) => Vec::new(),
-        Err(Culprits(found)) => found.into_iter().filter_map(|at| unknown.get(at).copied()).collect(),
+        Err(Culprits(found)) => {
+            found.into_iter().filter_map(|at| unknown.get(at).copied()).collect()
+        }
     };
     for (at, fact) in facts.into_iter().enumerate() {
         if !bad.contains(&at) {

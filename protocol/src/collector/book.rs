@@ -320,13 +320,7 @@ impl<S: Scheme> Book<S> {
         }
     }
 
-    fn abandon(
-        &mut self,
-        core: &mut Core<S>,
-        target: Target,
-        reason: String,
-        now: Timestamp,
-    ) {
+    fn abandon(&mut self, core: &mut Core<S>, target: Target, reason: String, now: Timestamp) {
         let round = self.rounds.entry(target).or_insert_with(|| Round::collecting(target));
         round.abandon(&self.roster, reason.clone(), now);
         self.keep_end(core, target);

@@ -46,11 +46,11 @@ impl<S: Scheme> Judge<S> {
         request: Digest,
         listed: &[ByteBuf],
     ) -> Result<(), Violation> {
-        let sender = |message: &ByteBuf| match Envelope::parse(message).ok()?.header().sender.clone()
-        {
-            Sender::Meter(meter) => Some(meter),
-            _ => None,
-        };
+        let sender =
+            |message: &ByteBuf| match Envelope::parse(message).ok()?.header().sender.clone() {
+                Sender::Meter(meter) => Some(meter),
+                _ => None,
+            };
         let set: BTreeSet<_> = listed.iter().filter_map(sender).collect();
         let on_time = self.receipts.on_time.get(&slot);
         let lost = on_time.into_iter().flat_map(BTreeMap::keys).find(|meter| !set.contains(*meter));

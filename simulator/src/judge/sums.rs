@@ -87,7 +87,8 @@ impl<S: Scheme> Judge<S> {
             Subject::Region(_) => {
                 // No bill covers a slot of a later window.
                 let window = self.roster_at(new.first_slot).map_or(0, window_slots);
-                let mut others = others.filter(|bill| bill.first_slot.plus(window) > new.first_slot);
+                let mut others =
+                    others.filter(|bill| bill.first_slot.plus(window) > new.first_slot);
                 others.try_for_each(|bill| {
                     self.check_pair(bill, self.slots_of_bill(bill).as_ref(), new)
                 })
@@ -119,7 +120,10 @@ impl<S: Scheme> Judge<S> {
 }
 
 /// A result lies within its epoch. Slots of another one are somebody else's.
-pub(super) fn check_epoch<S: Scheme>(roster: &AcceptedRoster<S>, outcome: &Outcome) -> Result<(), Violation> {
+pub(super) fn check_epoch<S: Scheme>(
+    roster: &AcceptedRoster<S>,
+    outcome: &Outcome,
+) -> Result<(), Violation> {
     let (epoch, slot) = (roster.epoch(), outcome.first_slot);
     let grid = roster.grid();
     let last = match outcome.subject {

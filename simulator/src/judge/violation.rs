@@ -77,7 +77,9 @@ pub enum Violation {
     Unopened(Slot),
     #[error("{portion} of epoch {epoch} ended after all faults, and no final listing is published")]
     Unlisted { epoch: Epoch, portion: Portion },
-    #[error("{meter} has no bill of the window from slot {first_slot} on, which ended after all faults")]
+    #[error(
+        "{meter} has no bill of the window from slot {first_slot} on, which ended after all faults"
+    )]
     Unbilled { meter: MeterId, first_slot: Slot },
     #[error("slot {0} is neither opened nor abandoned with a reason")]
     Unspoken(Slot),

@@ -45,7 +45,8 @@ impl<S: Scheme> World<S> {
             return;
         }
         let parties: Vec<_> = self.plan.parties().collect();
-        let (message, party) = (self.rng.random_range(0..self.wire.len()), self.rng.random_range(0..parties.len()));
+        let (message, party) =
+            (self.rng.random_range(0..self.wire.len()), self.rng.random_range(0..parties.len()));
         if let (Some(said), Some(party)) = (self.wire.get(message), parties.get(party)) {
             let happening = Happening::Delivery(*party, said.payload.clone());
             self.schedule(self.now, happening);

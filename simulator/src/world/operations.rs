@@ -137,8 +137,7 @@ impl<S: Scheme> World<S> {
     /// Asks for an epoch with a meter more or less, if enough are left.
     fn change_members(&mut self, meter: u16, is_member: bool) -> Result<(), Violation> {
         let mut members = self.members.clone();
-        let has_changed =
-            if is_member { members.insert(meter) } else { members.remove(&meter) };
+        let has_changed = if is_member { members.insert(meter) } else { members.remove(&meter) };
         let is_up = self.nodes.get(&Party::Collector).is_some_and(Node::is_up);
         if !has_changed || !is_up || members.len() < FEWEST {
             return Ok(());

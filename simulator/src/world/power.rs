@@ -133,7 +133,13 @@ impl<S: Scheme> World<S> {
         let rng = Rng::from_rng(&mut self.rng);
         let node = self.node(Party::Collector)?;
         let identities = (node.identity(), Registrar::new(self.registrar()));
-        Ok(Collector::new(terms, identities, node.disk.records(), (self.decoder.clone(), rng), node.clock(self.now))?)
+        Ok(Collector::new(
+            terms,
+            identities,
+            node.disk.records(),
+            (self.decoder.clone(), rng),
+            node.clock(self.now),
+        )?)
     }
 
     pub(super) fn terms(&self) -> Result<collector::Terms, StartError> {

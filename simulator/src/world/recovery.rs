@@ -134,7 +134,9 @@ impl<S: Scheme> World<S> {
         }
         for step in self.plan.parameters.tariff.ids() {
             let portion = Portion { window: Window(0), step };
-            if !roster.step_slots(Window(0), step).is_empty() && !self.judge.is_listed(epoch, portion) {
+            if !roster.step_slots(Window(0), step).is_empty()
+                && !self.judge.is_listed(epoch, portion)
+            {
                 return Err(Violation::Unlisted { epoch, portion });
             }
         }
