@@ -11,7 +11,7 @@ use serde_bytes::ByteBuf;
 use thiserror::Error;
 
 use crate::envelope::{Envelope, Rejection};
-use crate::id::{Digest, MeterId};
+use crate::id::{Digest, MeterId, Sender};
 use crate::listing::Listed;
 use crate::message::{Claim, Contribution, Subject, Target};
 use crate::reading::Register;
@@ -118,7 +118,29 @@ impl<S: Scheme> Entry<S> {
         envelope: &Envelope,
         message: &[u8],
     ) -> Result<Self, EntryError> {
-        let (meter, body): (_, Contribution) = roster.open_from_member(envelope)?;
+        Self::of_contribution(roster, roster.open_from_member(envelope)?, message)
+    }
+
+    /// Reads a contribution from a disk where it was put once its signature
+    /// and its proofs were checked.
+    pub(crate) fn kept_contribution(
+        roster: &AcceptedRoster<S>,
+        envelope: &Envelope,
+        message: &[u8],
+    ) -> Result<Self, EntryError> {
+        match &envelope.header().sender {
+            Sender::Meter(meter) if roster.member(meter).is_some() => {
+                Self::of_contribution(roster, (meter.clone(), envelope.peek()?), message)
+            }
+            _ => Err(Rejection::Sender.into()),
+        }
+    }
+
+    fn of_contribution(
+        roster: &AcceptedRoster<S>,
+        (meter, body): (MeterId, Contribution),
+        message: &[u8],
+    ) -> Result<Self, EntryError> {
         if !roster.covers(body.slot) {
             return Err(EntryError::Outside);
         }

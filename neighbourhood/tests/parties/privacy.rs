@@ -100,9 +100,15 @@ async fn no_message_view_or_log_tells_a_reading() {
         Kind::Inquiry,
         Kind::Evidence,
         Kind::Unproven,
+        Kind::Recall,
+        Kind::Recollection,
     ];
     let expected = Kind::ALL.iter().copied().filter(|kind| !silent.contains(kind));
-    assert_eq!(kinds, expected.collect(), "every kind was seen, but what honest parties never say");
+    assert_eq!(
+        kinds,
+        expected.collect(),
+        "every kind was seen, but what is said of a mishap alone"
+    );
     let logs = rig.logs();
     assert!(logs.contains("member of epoch 1"), "{logs}");
     assert_eq!(told(&logs), None);

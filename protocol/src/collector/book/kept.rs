@@ -114,7 +114,7 @@ impl<S: Scheme> Book<S> {
     fn read_entry(&self, target: Target, message: &[u8]) -> Result<Entry<S>, EntryError> {
         let envelope = Envelope::parse(message)?;
         let entry = match target {
-            Target::Region(_) => Entry::contribution(&self.roster, &envelope, message)?,
+            Target::Region(_) => Entry::kept_contribution(&self.roster, &envelope, message)?,
             Target::Bill(portion) => {
                 let listed = self.listings.final_of(portion).ok_or(EntryError::Listing)?;
                 Entry::claim(&self.roster, listed, &envelope, message)?
