@@ -11,7 +11,8 @@ use host::store::CommitError;
 use protocol::Rng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use crate::disk::{Disk, Op, SHIM, folder, read_log};
+use crate::disk::{Disk, Op, folder, read_log};
+use crate::shim::SHIM;
 use crate::suite::{FILE, STORES, State, changes, commits, listed, states};
 
 /// A byte for each commit that has returned.

@@ -3,26 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::LazyLock;
+use std::path::Path;
 
 use protocol::Rng;
 use rand::RngExt as _;
 
 /// What a disk writes whole.
 const SECTOR: usize = 512;
-
-/// The shim of `tests/shim/disk.c`, built once.
-pub(crate) static SHIM: LazyLock<PathBuf> = LazyLock::new(|| {
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let library = dir.join(format!("disk-{}.so", std::process::id()));
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/shim/disk.c");
-    let mut cc = Command::new("cc");
-    let built = cc.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source).status();
-    assert!(built.unwrap().success(), "tests/shim/disk.c is built by cc");
-    library
-});
 
 /// A folder in memory, where there is one: what an fsync does to the disk below
 /// is of no matter here, and takes its time.

@@ -12,5 +12,7 @@ mod disk;
 mod figures;
 mod laws;
 mod migration;
+#[path = "../shim/shim.rs"]
+mod shim;
 mod space;
 mod suite;

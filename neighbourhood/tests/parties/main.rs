@@ -7,6 +7,7 @@
 )]
 
 mod cast;
+mod disk;
 mod epochs;
 mod health;
 mod liars;
@@ -15,5 +16,7 @@ mod mosquitto;
 mod privacy;
 mod processes;
 mod rig;
+#[path = "../../../host/tests/shim/shim.rs"]
+mod shim;
 mod street;
 mod systemd;

@@ -10,7 +10,7 @@ use protocol::topic;
 use rustix::process::Signal;
 
 /// Meter `i` reads 10^i Wh in every slot: a sum shows who is in it.
-fn readings(dir: &tempfile::TempDir) -> PathBuf {
+pub(crate) fn readings(dir: &tempfile::TempDir) -> PathBuf {
     let rows = (0..600).map(|slot| format!("{slot},1,10,100\n"));
     let file = dir.path().join("readings.csv");
     std::fs::write(&file, format!("slot,a,b,c\n{}", rows.collect::<String>())).unwrap();

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use crate::disk::Disk;
 use crate::systemd::Systemd;
 use host::{Keystore, clock};
 use protocol::id::RegionId;
@@ -137,6 +138,11 @@ impl Rig {
     /// The same, as systemd would do it.
     pub(crate) fn start_under(&mut self, systemd: &Systemd, role: &str, name: &str) {
         self.start_in(role, name, systemd.environment());
+    }
+
+    /// The same, on a disk that fails as it is told to.
+    pub(crate) fn start_on(&mut self, disk: &Disk, role: &str, name: &str) {
+        self.start_in(role, name, disk.environment());
     }
 
     fn start_in(
