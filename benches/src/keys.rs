@@ -11,15 +11,18 @@ use rand::Rng as _;
 use crate::region::{meter_id, rng};
 
 /// What every member holds, and what a roster says of it.
-pub(crate) struct Keys {
-    pub(crate) secrets: Vec<Secret>,
-    pub(crate) group_key: Vec<u8>,
-    pub(crate) parts: Vec<Vec<u8>>,
+pub struct Keys {
+    /// The members' secrets, in their order.
+    pub secrets: Vec<Secret>,
+    /// What readings are encrypted to.
+    pub group_key: Vec<u8>,
+    /// The members' key parts.
+    pub parts: Vec<Vec<u8>>,
 }
 
 /// Key parts that answer an invitation without a digest: every member has to
 /// help.
-pub(crate) fn parts(region: &RegionId, epoch: Epoch, members: usize) -> Keys {
+pub fn parts(region: &RegionId, epoch: Epoch, members: usize) -> Keys {
     let place = Place { region: region.clone(), epoch, binding: Digest::NONE };
     let part = |at| {
         let statement = place.key_part(&meter_id(at));
@@ -32,7 +35,7 @@ pub(crate) fn parts(region: &RegionId, epoch: Epoch, members: usize) -> Keys {
 
 /// Values of one polynomial, dealt by a dealer that everybody has to trust:
 /// what a ceremony comes to, at less than a thousandth of its cost.
-pub(crate) fn dealt(threshold: u16, members: usize) -> Keys {
+pub fn dealt(threshold: u16, members: usize) -> Keys {
     let coefficients: Vec<_> = (0..threshold.into()).map(scalar).collect();
     let value = |x: u64| {
         let x = Scalar::from(x);

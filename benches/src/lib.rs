@@ -3,7 +3,7 @@
 
 pub mod bulletproofs;
 pub mod cpu_time;
-mod keys;
+pub mod keys;
 pub mod machines;
 pub mod parts;
 pub mod region;

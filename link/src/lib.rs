@@ -27,6 +27,8 @@ mod options;
 mod sender;
 mod task;
 
+use std::time::Duration;
+
 use rand_chacha::ChaCha20Rng;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -38,6 +40,11 @@ pub use sender::{CloseError, PublishError, Sender};
 use backoff::Backoff;
 use inbox::Inbox;
 use task::Task;
+
+/// For [`Options::spread`] of one among thousands. rumqttd accepts some 300 connections a second on
+/// two busy cores and has room for 128 that wait; the others are dropped, and the system tries them
+/// again after 1, 3, 7 and 15 s.
+pub const SPREAD: Duration = Duration::from_secs(20);
 
 /// Publishes that wait for the connection's window.
 const QUEUE: usize = 256;
@@ -58,7 +65,8 @@ pub fn open(options: Options, rng: ChaCha20Rng) -> Result<(Sender, Receiver), Op
     let (online, is_online) = watch::channel(false);
     let (events, received) = mpsc::channel(INBOX);
     let sender = Sender::new(queue, closing, is_online, options.max_packet);
-    let task = Task::new(options, queued, closers, online, Inbox::new(events), Backoff::new(rng));
+    let backoff = Backoff::new(rng, options.spread);
+    let task = Task::new(options, queued, closers, online, Inbox::new(events), backoff);
     tokio::spawn(task.run());
     Ok((sender, Receiver::new(received)))
 }

@@ -32,6 +32,9 @@ pub struct Options {
     pub keep_alive: Duration,
     /// What the broker keeps while this client is away.
     pub session: Session,
+    /// How long to wait at most before the first attempt after a connection that has held. Where
+    /// thousands lose the same broker, [`crate::SPREAD`] keeps them from returning at once.
+    pub spread: Duration,
 }
 
 /// What the broker keeps while a client is away.
@@ -65,7 +68,7 @@ pub enum OptionsError {
 
 impl Options {
     /// Options with a persistent session, a keep-alive of 30 s, packets of up to 1 MiB and 64 KiB,
-    /// and no subscription.
+    /// no spread and no subscription.
     #[must_use]
     pub fn new(address: Address, client_id: impl Into<String>) -> Self {
         Self {
@@ -75,6 +78,7 @@ impl Options {
             max_packet: DEFAULT_MAX_PACKET,
             keep_alive: Duration::from_secs(30),
             session: Session::Persistent,
+            spread: Duration::ZERO,
         }
     }
 

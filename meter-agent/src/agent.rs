@@ -213,5 +213,6 @@ fn connect(config: &Config) -> anyhow::Result<(link::Sender, link::Receiver)> {
     let client_id = format!("{}_{}", config.region, config.meter);
     let mut options = link::Options::new(config.broker.url.clone(), client_id);
     options.subscriptions = topic::meter_subscriptions(&config.region, &config.meter);
+    options.spread = link::SPREAD;
     Ok(link::open(options, clock::generator()?)?)
 }
