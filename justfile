@@ -41,6 +41,14 @@ attacks *names:
 defences *names:
     attacks/run --without {{ names }}
 
+# Every fault of docs/reliability.md: one line each, pass or fail
+faults *names:
+    attacks/run --list attacks/faults.toml {{ names }}
+
+# Takes promises of docs/reliability.md out in turn: a test of their fault has to fail
+promises *names:
+    attacks/run --without --list attacks/faults.toml {{ names }}
+
 # What is mutated, in a copy of the tree, and where it is noted
 target_dir := env("CARGO_TARGET_DIR", justfile_directory() / "target")
 mutated := "--file protocol/src/release.rs --file 'protocol/src/release/*.rs' --file protocol/src/roster.rs --file protocol/src/envelope.rs --file protocol/src/attendance.rs --file protocol/src/members.rs"
