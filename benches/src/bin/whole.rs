@@ -117,6 +117,17 @@ fn percentile(sorted: &[u64], percent: usize) -> Option<u64> {
 struct Usage {
     cpu_ms: u64,
     memory_bytes: u64,
+    /// Bytes that went to the disk, at the first look and at the last one, and
+    /// how many region sums had come by then.
+    written: Option<[(u64, u64); 2]>,
+}
+
+impl Usage {
+    /// Bytes that went to the disk for each slot between two looks.
+    fn written_per_slot(&self) -> Option<u64> {
+        let [(before, first), (after, last)] = self.written?;
+        (after - before).checked_div(last - first)
+    }
 }
 
 /// The parties' processes, seen from outside.
@@ -132,11 +143,13 @@ impl Parties {
         Ok(Self { system: System::new()?, of, usage: BTreeMap::new() })
     }
 
-    /// Notes processor time so far, and the most memory seen.
-    fn look(&mut self) {
+    /// Notes processor time and writes so far, and the most memory seen; so many
+    /// region sums have come.
+    fn look(&mut self, slots: u64) {
         let what = ProcessRefreshKind::nothing()
             .with_cpu()
             .with_memory()
+            .with_disk_usage()
             .with_cmd(UpdateKind::OnlyIfNotSet)
             .without_tasks();
         self.system.refresh_processes_specifics(ProcessesToUpdate::All, true, what);
@@ -148,6 +161,9 @@ impl Parties {
             let usage = self.usage.entry((role.unwrap_or_default(), *pid)).or_default();
             usage.cpu_ms = usage.cpu_ms.max(process.accumulated_cpu_time());
             usage.memory_bytes = usage.memory_bytes.max(process.memory());
+            let now = (process.disk_usage().total_written_bytes, slots);
+            let [first, _] = usage.written.unwrap_or([now; 2]);
+            usage.written = Some([first, now]);
         }
     }
 
@@ -157,8 +173,11 @@ impl Parties {
         let count = all.len().max(1) as u64;
         let cpu = all.iter().map(|usage| usage.cpu_ms);
         let memory = all.iter().map(|usage| usage.memory_bytes);
+        let written: Vec<_> = all.iter().filter_map(Usage::written_per_slot).collect();
         json!({
             "processes": all.len(),
+            "written_per_slot_mean": written.iter().sum::<u64>() / written.len().max(1) as u64,
+            "written_per_slot_max": written.iter().max(),
             "cpu_ms_mean": cpu.clone().sum::<u64>() / count,
             "cpu_ms_max": cpu.max(),
             "memory_bytes_mean": memory.clone().sum::<u64>() / count,
@@ -196,12 +215,12 @@ fn main() -> anyhow::Result<()> {
         match serde_json::from_str(&line?)? {
             Line::Result(opened) if opened.subject.get("region").is_some() => {
                 regions.take(&opened, args.meters);
-                parties.look();
+                parties.look(regions.count());
             }
             Line::Result(opened) => {
                 bills.take(&opened, 1);
                 if bills.count() % args.meters == 0 {
-                    parties.look();
+                    parties.look(regions.count());
                 }
             }
             Line::Summary { seconds, wrong, missing, refused } => {

@@ -17,7 +17,7 @@ use anyhow::{Context as _, bail};
 use clap::Parser;
 use rand::RngExt as _;
 use serde::Serialize;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use hub::{Hub, Usage};
 use meters::{Meters, Progress};
@@ -66,10 +66,10 @@ struct Storm {
     connected_s: f64,
     /// From the kill until the collector was started again.
     down_s: f64,
-    /// From the kill until all were connected again, as far as they were before
-    /// all was settled.
+    /// From the kill until every contribution had its receipt.
     settled_s: f64,
     target_s: u64,
+    load_1m: f64,
     sent: u64,
     reconnections: u64,
     failed_attempts: u64,
@@ -105,7 +105,7 @@ async fn storm(args: &Args) -> anyhow::Result<Storm> {
     wait.until("connected", &mut meters, &mut hub, |progress| &progress.online).await?;
     let connected_s = begun.elapsed().as_secs_f64();
 
-    tokio::time::sleep(HOLD).await;
+    sleep(HOLD).await;
     let collector_first = hub.usage()?;
     let [connected, lost] = counts(&meters.progress);
     let killed = Instant::now();
@@ -130,6 +130,7 @@ async fn storm(args: &Args) -> anyhow::Result<Storm> {
         down_s,
         settled_s,
         target_s: args.target_s,
+        load_1m: sysinfo::System::load_average()?.one,
         sent: meters.progress.sent.load(Ordering::Relaxed),
         reconnections: reconnected - connected,
         // Everybody has lost one that stood.
@@ -163,10 +164,8 @@ impl Wait {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let waiting = async {
-            let t0 = Instant::now(); let mut n = 0u32;
             while found(meters) < self.all {
                 looks.tick().await;
-                n += 1; if n % 100 == 0 { let p = &meters.progress; let l = |c: &AtomicU64| c.load(Ordering::Relaxed); eprintln!("{what} {:?} online {} settled {} sent {} connected {} lost {}", t0.elapsed(), l(&p.online), l(&p.settled), l(&p.sent), l(&p.connected), l(&p.lost)); }
                 meters.check()?;
                 hub.check()?;
             }

@@ -126,8 +126,7 @@ fn outbox(roster: &AcceptedRoster<ElGamal>, at: usize) -> Outbox {
     let statement = roster.place().contribution(&meter, slot, Register::Import);
     let (device, mut rng) = (DeviceSecret::new([9; 32]), rng(at as u64));
     let scheme = roster.scheme();
-    let (hidden, _) =
-        scheme.contribute(&device, reading(at, slot), Context(&statement), &mut rng);
+    let (hidden, _) = scheme.contribute(&device, reading(at, slot), Context(&statement), &mut rng);
     let registers = BTreeMap::from([(Register::Import, ByteBuf::from(hidden.to_bytes()))]);
     let body = Contribution { slot, registers, range_proof: None };
     let place = (roster.region(), EPOCH, Sender::Meter(meter.clone()));
