@@ -201,10 +201,12 @@ fn a_round_that_was_open_when_the_collector_ended_ends_however_late_it_starts() 
         let key = Key::round(street.roster.epoch(), target, &Part::End);
         let end: Ended = ciborium::from_reader(street.disk.get(&key).unwrap()).unwrap();
         assert!(matches!(end, Ended::Abandoned(_)));
-        // Once and for all.
+        // Once and for all, though it may be said again.
         street.restart_collector();
         street.run_until(street.now + Duration::from_mins(1));
-        assert!(!street.statuses().iter().any(|status| status.target == target));
+        let of_slot =
+            |event: &Event| matches!(event, Event::Abandoned { target: of, .. } if *of == target);
+        assert!(!street.collector_events().iter().any(of_slot));
     }
 }
 
