@@ -12,8 +12,10 @@ use std::time::Duration;
 
 /// Inputs that wait for the machine.
 const LENGTH: usize = 1024;
-/// The most inputs that the machine takes before it does what is due.
-const BATCH: usize = 256;
+/// The most inputs that the machine takes before it does what is due, and the
+/// most that one commit holds. It takes what waits and never waits for more:
+/// while one commit is under way the next one fills.
+const BATCH: usize = 1000;
 
 /// What goes into a region's machine.
 #[derive(Debug, PartialEq, Eq)]

@@ -3,6 +3,8 @@
 
 mod aside;
 pub mod backup;
+mod damage;
+mod log;
 mod schema;
 mod sqlite;
 mod turns;
@@ -70,7 +72,7 @@ pub enum OpenError {
 
 impl OpenError {
     fn of(path: &Path, error: anyhow::Error) -> Self {
-        if sqlite::is_damage(&error) {
+        if damage::is_found(&error) {
             Self::Damaged { path: path.to_owned(), reason: format!("{error:#}") }
         } else {
             Self::Unusable(error.context(path.display().to_string()))

@@ -8,7 +8,7 @@ use protocol::record::Records;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
-use super::{schema, sqlite};
+use super::{damage, log, schema, sqlite};
 use crate::keystore::Keystore;
 
 /// Pages between two reports of progress: 512 KiB.
@@ -47,7 +47,7 @@ pub fn copy(
     }
     snapshot.finish()?;
     // One file that is whole without a log beside it.
-    sqlite::set_journal(&target, "delete")?;
+    log::set_journal(&target, "delete")?;
     target.close().map_err(|(_, error)| error)?;
     Ok(())
 }
@@ -64,7 +64,7 @@ pub fn verify(copy: &Path) -> anyhow::Result<Records> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
         let connection = Connection::open_with_flags(uri, flags)?;
         schema::check_is_filled(&connection)?;
-        sqlite::check_integrity(&connection)?;
+        damage::check(&connection)?;
         sqlite::load(&connection, |_| true)
     };
     found().with_context(|| copy.display().to_string())

@@ -6,20 +6,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{bail, ensure};
 use protocol::id::Epoch;
 use protocol::record::{Change, Key, Records, Sort};
-use rusqlite::hooks::Wal;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, ffi, params};
 use zeroize::Zeroizing;
 
-use super::{CommitError, OpenError, Store, schema};
-use crate::clock;
+use super::{CommitError, OpenError, Store, damage, log, schema};
 use crate::keystore::Keystore;
 
 /// The least that is written at once. A commit of a meter changes two to four
 /// places: with pages of 4,096 bytes it writes twice as much.
 const PAGE_BYTES: u32 = 512;
-/// The log is copied into the database once it is of this size. A larger one
-/// saves little: each page that was added is copied once at least.
-const LOG_BYTES: u32 = 4 << 20;
 
 /// A database in a file of its owner's alone.
 #[derive(Debug)]
@@ -100,16 +95,16 @@ fn prepared(path: &Path) -> anyhow::Result<Connection> {
     let mut connection = Connection::open(path)?;
     // Without effect on a file that has pages already.
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;
-    set_journal(&connection, "wal")?;
+    log::set_journal(&connection, "wal")?;
     // A commit is on the disk before it returns.
     connection.pragma_update(None, "synchronous", "full")?;
     // What is erased is overwritten, as far as the disk does so.
     connection.pragma_update(None, "secure_delete", "on")?;
     // Nothing of a record goes into a file elsewhere.
     connection.pragma_update(None, "temp_store", "memory")?;
-    limit_log(&mut connection)?;
+    log::limit(&mut connection)?;
     if !schema::is_clean(&connection)? {
-        check_integrity_timed(&connection, path)?;
+        damage::check_timed(&connection, path)?;
     }
     schema::migrate(&mut connection)?;
     schema::set_clean(&connection, false)?;
@@ -118,75 +113,11 @@ fn prepared(path: &Path) -> anyhow::Result<Connection> {
     Ok(connection)
 }
 
-/// Chooses the kind of journal: `wal` is a log beside the database. The mode is
-/// said first, and whether it could be written comes with the statement's end:
-/// who takes the first row alone goes on with the old one.
-pub(super) fn set_journal(connection: &Connection, mode: &str) -> anyhow::Result<()> {
-    let mut statement = connection.prepare(&format!("PRAGMA journal_mode = {mode}"))?;
-    let said = statement.query_map((), |row| row.get(0))?;
-    let modes = said.collect::<rusqlite::Result<Vec<String>>>()?;
-    ensure!(modes == [mode], "its journal cannot be {mode}: it is {modes:?}");
-    Ok(())
-}
-
-/// Copies the log into the database when it is long enough. SQLite would do so
-/// by itself, and swallow an fsync that fails.
-fn limit_log(connection: &mut Connection) -> rusqlite::Result<()> {
-    connection.pragma_update(None, "journal_size_limit", 2 * LOG_BYTES)?;
-    let page: u32 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
-    let most = i32::try_from(LOG_BYTES / page).unwrap_or(i32::MAX);
-    connection.wal_hook(Some(
-        move |log: &mut Wal, pages| {
-            if pages < most { Ok(()) } else { log.checkpoint().or_else(forgive) }
-        },
-    ))
-}
-
-/// The commit itself is made: what has no space, or a reader in its way, is
-/// tried again after the next one.
-fn forgive(error: rusqlite::Error) -> rusqlite::Result<()> {
-    if leaves_the_disk_as_it_was(&error) { Ok(()) } else { Err(error) }
-}
-
 /// A connection that writes nothing.
 pub(super) fn open_to_read(path: &Path) -> anyhow::Result<Connection> {
     ensure!(path.exists(), "it does not exist: nothing has run here yet");
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     Ok(Connection::open_with_flags(path, flags)?)
-}
-
-fn check_integrity_timed(connection: &Connection, path: &Path) -> anyhow::Result<()> {
-    let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
-    if pages == 0 {
-        return Ok(());
-    }
-    let begun = clock::monotonic();
-    check_integrity(connection)?;
-    tracing::info!(
-        path = %path.display(),
-        ms = begun.elapsed().as_millis(),
-        "the database was not closed, and is whole",
-    );
-    Ok(())
-}
-
-/// Refuses a damaged database, with the first thing that is wrong.
-pub(super) fn check_integrity(connection: &Connection) -> anyhow::Result<()> {
-    let sql = "PRAGMA integrity_check(1)";
-    let said: String = connection.query_row(sql, (), |row| row.get(0))?;
-    if said == "ok" { Ok(()) } else { Err(Damage(said).into()) }
-}
-
-/// What an integrity check has found.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct Damage(String);
-
-/// Whether an error says that what is in the file is not what was written.
-pub(super) fn is_damage(error: &anyhow::Error) -> bool {
-    let code = || error.downcast_ref::<rusqlite::Error>()?.sqlite_error_code();
-    error.is::<Damage>()
-        || matches!(code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
 /// The records under the keys that are wanted.
@@ -242,7 +173,7 @@ impl Sqlite {
 /// Whether a transaction that failed so has certainly changed nothing: there is
 /// no space, no permission, or no turn among those who write. An error of a
 /// read, a write or an fsync is none of these, nor is one that is not known.
-fn leaves_the_disk_as_it_was(error: &rusqlite::Error) -> bool {
+pub(super) fn leaves_the_disk_as_it_was(error: &rusqlite::Error) -> bool {
     let Some(error) = error.sqlite_error() else { return false };
     // The index of the log beside the database, which no fsync concerns, has no
     // space to grow.

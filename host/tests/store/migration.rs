@@ -51,7 +51,7 @@ fn left(is_closed: bool) -> (tempfile::TempDir, Keystore) {
 }
 
 #[test]
-fn a_database_of_the_first_schema_is_taken_over_with_a_record_of_every_sort() {
+fn a_database_of_the_first_schema_is_taken_over_with_a_record_of_every_sort_that_it_had() {
     let (_dir, keystore) = folder();
     let path = keystore.private_file(FILE).unwrap();
     let old = Connection::open(path).unwrap();
@@ -59,9 +59,10 @@ fn a_database_of_the_first_schema_is_taken_over_with_a_record_of_every_sort() {
     drop(old);
     for _ in 0..2 {
         let records = opened(&keystore).unwrap().load().unwrap();
-        for sort in Sort::ALL {
-            let found: Vec<_> = records.of(*sort).map(|(_, value)| value).collect();
-            assert_eq!(found, [[sort.number()]], "{sort:?}");
+        for number in 1..=22 {
+            let sort = Sort::of(number).unwrap();
+            let found: Vec<_> = records.of(sort).map(|(_, value)| value).collect();
+            assert_eq!(found, [[number]], "{sort:?}");
         }
         assert!(records.get(&Key::sent(Epoch(1), Slot(29_166_667))).is_some());
     }

@@ -1,5 +1,5 @@
--- A database of schema 1, with a record of every sort: the number of the sort is
--- its value.
+-- A database of schema 1, with a record of every sort that it had: the number of
+-- the sort is its value.
 CREATE TABLE records (
     sort INTEGER NOT NULL,
     epoch INTEGER NOT NULL,
