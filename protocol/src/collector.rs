@@ -421,8 +421,9 @@ impl<S: Scheme> Collector<S> {
         if over.is_empty() {
             return;
         }
+        // A collector that starts this late ends what nobody was asked about.
         for (_, book) in &mut over {
-            book.abandon_overdue(&mut self.core, now);
+            book.handle_timeout(&mut self.core, now);
         }
         let taken: Vec<_> = over.iter().flat_map(|(_, book)| self.past.take(book)).collect();
         for change in taken.into_iter().chain(self.past.prune()) {

@@ -17,6 +17,10 @@ use protocol::slot::{Slot, Timestamp};
 use crate::account::{Account, Given};
 use crate::disk::Disk;
 
+/// How often in a row a machine may want to be woken at once: one thing that
+/// was due for long may make another one due.
+const AT_ONCE: usize = 8;
+
 pub(crate) enum Machine<S: Scheme> {
     Meter(Box<Meter<S>>),
     Collector(Box<Collector<S>>),
@@ -273,8 +277,10 @@ impl<S: Scheme> Node<S> {
             Cause::Connected => machine.handle_connected(clock),
             Cause::Disconnected | Cause::Time => {}
         }
-        if machine.poll_timeout().is_some_and(|due| due <= clock) {
-            machine.handle_timeout(clock);
+        for _ in 0..AT_ONCE {
+            if machine.poll_timeout().is_some_and(|due| due <= clock) {
+                machine.handle_timeout(clock);
+            }
         }
         if let Machine::Meter(meter) = machine {
             source::read(meter, &mut self.next_slot, clock, read, &mut turn.given);

@@ -122,6 +122,17 @@ fn what_a_collector_abandoned_as_it_crashed_is_said_by_its_next_life() {
     assert_eq!(unspoken(&report, &grid), []);
 }
 
+#[test]
+fn a_collector_that_starts_after_an_epochs_last_deadline_says_what_it_missed() {
+    let (mut world, grid) = open(plan(60));
+    world.run_until(within(&grid, 35, 30)).unwrap();
+    world.stop(Party::Collector);
+    world.run_until(within(&grid, 51, 30)).unwrap();
+    world.start(Party::Collector).unwrap();
+    let report = world.run().unwrap();
+    assert_eq!(unspoken(&report, &grid), []);
+}
+
 /// Four of twelve meters are away for a window, and come back without
 /// anybody's help.
 #[test]

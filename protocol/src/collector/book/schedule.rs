@@ -165,7 +165,7 @@ impl<S: Scheme> Book<S> {
     }
 
     /// Ends the rounds whose deadline has passed.
-    pub(in crate::collector) fn abandon_overdue(&mut self, core: &mut Core<S>, now: Timestamp) {
+    fn abandon_overdue(&mut self, core: &mut Core<S>, now: Timestamp) {
         for target in std::mem::take(&mut self.left_open) {
             self.abandon(core, target, ABSENT.to_owned(), now);
         }
