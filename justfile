@@ -68,12 +68,26 @@ mutants *some:
 worlds:
     cargo test --release --locked -p simulator -- --ignored
 
+# Ten minutes of faults among real processes: five with the embedded broker, five with mosquitto
+chaos: (chaos-for "--minutes 5")
+
+[private]
+chaos-for span:
+    cargo run --release --locked -p neighbourhood -- chaos {{ span }}
+    cargo run --release --locked -p neighbourhood -- chaos {{ span }} --mosquitto
+
+# A collector is killed with 5,000 meters connected: all are back and receipted within 60 s
+storm:
+    cargo build --release --locked -p collector
+    cargo build --release {{ bench_cargo }} --bin storm
+    {{ quote(bench_dir / "release/storm") }} --collector {{ quote(target_dir / "release/collector") }} --out {{ quote(bench_dir / "storm.json") }}
+
 # A hundred thousand regions whose members attend by chance and as would serve somebody
 attendance:
     cargo test --release --locked -p protocol --test attendance -- --ignored
 
 # What takes too long for CI: run it by hand on an idle machine, and note its result with its commit
-nightly: attacks defences worlds attendance mutants bench
+nightly: attacks defences worlds chaos attendance mutants bench storm
 
 # Where benchmarks are built and what they measured is kept
 bench_dir := target_dir / "bench"
