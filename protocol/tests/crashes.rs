@@ -34,7 +34,9 @@ fn three_windows(crash: Option<(usize, bool)>) -> Home {
     let mut home = Home::open(eight_slots());
     let disk = &mut home.street.disks[HOME];
     disk.commits = 0;
-    crash.into_iter().for_each(|(commit, is_durable)| disk.crash_at(commit, is_durable));
+    if let Some((commit, is_durable)) = crash {
+        disk.crash_at(commit, is_durable);
+    }
     home.let_pass(0..2, true, true);
     home.let_pass(2..4, true, false);
     home.let_pass(4..6, false, false);
@@ -145,7 +147,9 @@ fn a_doubt_survives_restarts_until_it_is_settled() {
 fn two_windows(crash: Option<(usize, bool)>) -> Region<Plain> {
     let mut street = Region::<Plain>::open_with(MEMBERS, dealt::<Plain>());
     street.disk.commits = 0;
-    crash.into_iter().for_each(|(commit, is_durable)| street.disk.crash_at(commit, is_durable));
+    if let Some((commit, is_durable)) = crash {
+        street.disk.crash_at(commit, is_durable);
+    }
     for position in 0..8 {
         street.offline = (position == 1).then_some(HOME).into_iter().collect();
         let slot = street.run_slot(position);
