@@ -100,8 +100,6 @@ async fn no_message_view_or_log_tells_a_reading() {
         Kind::Inquiry,
         Kind::Evidence,
         Kind::Unproven,
-        Kind::Recall,
-        Kind::Recollection,
     ];
     let expected = Kind::ALL.iter().copied().filter(|kind| !silent.contains(kind));
     assert_eq!(
