@@ -103,7 +103,7 @@ struct Draw<'a> {
 impl Draw<'_> {
     fn step(&mut self) -> Step {
         let operation = self.operation();
-        let wait = if operation == Operation::Report { 15_000..=60_000 } else { 0..=12_000 };
+        let wait = if operation == Operation::Report { 10_000..=45_000 } else { 0..=8_000 };
         Step { operation, wait: self.millis(wait) }
     }
 

@@ -109,7 +109,7 @@ impl Plan {
         let parameters = Parameters {
             min_slots: 3,
             window_slots: NonZeroU32::MIN.saturating_add(5),
-            deadline_s: 300,
+            deadline_s: 240,
             registers: if is_one_in(5) {
                 vec![Register::Import, Register::Export]
             } else {
