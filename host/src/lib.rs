@@ -2,6 +2,9 @@
 //! signals, its log, and what it tells about itself. State machines get none of
 //! these but as arguments.
 
+#[cfg(hushgrid_simulation)]
+compile_error!("hushgrid_simulation is for worlds in virtual time, never for a daemon");
+
 pub mod clock;
 pub mod config;
 pub mod health;

@@ -88,6 +88,13 @@ impl Broker {
         }
     }
 
+    /// Forgets what a party subscribes to, for good.
+    #[cfg(test)]
+    pub(crate) fn forget(&mut self, party: Party) {
+        self.sessions.remove(&party);
+        self.subscribers.clear();
+    }
+
     /// Loses everything but the subscriptions, which parties renew when they
     /// connect.
     pub(crate) fn restart(&mut self) {

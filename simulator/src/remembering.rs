@@ -289,3 +289,37 @@ impl<S: Scheme> Scheme for Remembering<S> {
 fn again<'a, C, P>(ranged: &Ranged<'a, C, P>) -> Ranged<'a, C, P> {
     Ranged { contributions: ranged.contributions, max: ranged.max, proof: ranged.proof }
 }
+
+#[cfg(test)]
+mod tests {
+    use aggregation::Plain;
+    use rand::SeedableRng as _;
+
+    use super::*;
+
+    #[test]
+    fn what_is_remembered_of_a_contribution_is_true_in_no_other_context() {
+        let mut rng = Rng::seed_from_u64(1);
+        let parts = [b"a", b"b"].map(|of| Remembering::<Plain>::key_part(Context(of), &mut rng).1);
+        let group = Remembering::<Plain>::group(&parts).unwrap();
+        let device = DeviceSecret::new([0; 32]);
+        let mut hide = |context| group.contribute(&device, 7, Context(context), &mut rng).0;
+        let (one, two) = (hide(b"one"), hide(b"two"));
+        let mut rng = Rng::seed_from_u64(2);
+        for _ in 0..2 {
+            let good = (Context(b"one"), &one);
+            assert_eq!(group.verify(&[good], &mut rng), Ok(()));
+            let batch = [good, (Context(b"one"), &two), (Context(b"two"), &two)];
+            assert_eq!(group.verify(&batch, &mut rng), Err(Culprits(vec![1])));
+        }
+    }
+
+    #[test]
+    fn what_is_remembered_of_a_key_part_is_true_in_no_other_context() {
+        let (_, part) = Plain::key_part(Context(b"one"), &mut Rng::seed_from_u64(1));
+        for _ in 0..2 {
+            assert!(Remembering::<Plain>::verify_key_part(&part, Context(b"one")));
+            assert!(!Remembering::<Plain>::verify_key_part(&part, Context(b"two")));
+        }
+    }
+}

@@ -171,14 +171,6 @@ fn whoever_restarts_nothing_false_is_published() {
     }
 }
 
-#[test]
-#[ignore = "minutes: for the nightly run, with --release"]
-fn in_a_hundred_chaotic_worlds_nothing_false_is_published() {
-    for seed in 1_000..1_100 {
-        chaos(seed, if seed % 2 == 0 { Faults::moderate() } else { Faults::severe() });
-    }
-}
-
 /// A world over two epochs in which somebody restarts in every other slot. In
 /// half of all, eight of twelve holders open a sum.
 fn chaos(seed: u64, faults: Faults) {

@@ -39,3 +39,17 @@ fn an_epoch_that_cannot_open_is_a_failure() {
     assert_eq!(failure.violation, Violation::NotOpened);
     assert!(failure.to_string().starts_with("seed 73, operation 0, step "), "{failure}");
 }
+
+#[test]
+fn a_disk_that_lies_is_found_out_and_an_honest_one_is_not() {
+    for lies in [false, true] {
+        let (mut world, grid) = open(plan(74));
+        if lies {
+            world.let_disk_lie(Party::Meter(3));
+        }
+        world.run_until(within(&grid, 6, 30)).unwrap();
+        world.start(Party::Meter(3)).unwrap();
+        let found = world.run().err().map(|failure| failure.violation);
+        assert_eq!(matches!(found, Some(Violation::Energy { .. })), lies, "{found:?}");
+    }
+}

@@ -59,3 +59,21 @@ pub(super) fn or(
         is_signed
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::identity::Identity;
+
+    #[test]
+    fn what_is_remembered_of_a_signature_is_true_of_no_other() {
+        let (identity, other) = (Identity::from_seed(&[7; 32]), Identity::from_seed(&[8; 32]));
+        let mut signature = identity.sign(b"one");
+        for _ in 0..2 {
+            assert!(identity.key().signed(b"one", &signature));
+            assert!(!identity.key().signed(b"two", &signature));
+            assert!(!other.key().signed(b"one", &signature));
+        }
+        signature[0] ^= 1;
+        assert!(!identity.key().signed(b"one", &signature));
+    }
+}

@@ -72,6 +72,11 @@ impl<S: Scheme> Judge<S> {
         Some(listed.is_counted(slot, of))
     }
 
+    #[cfg(test)]
+    pub(crate) fn forget_listings(&mut self) {
+        self.finals.clear();
+    }
+
     /// Whether a portion has a final listing.
     pub(crate) fn is_listed(&self, epoch: Epoch, portion: Portion) -> bool {
         self.finals.contains_key(&(epoch, portion))

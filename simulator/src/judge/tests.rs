@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use aggregation::Plain;
+use protocol::message::Receipt;
 
 use super::sums::check_epoch;
 use super::*;
@@ -168,7 +169,7 @@ fn a_holder_that_opens_two_sets_is_seen() {
     let party = Party::Meter(0);
     let found = world.judge.see_share(party, holder.clone(), &share);
     assert_eq!(found, Err(Violation::NotAsked(party)));
-    world.judge.see_request(&request).unwrap();
+    assert!(world.judge.see_request(&request).is_err());
     let found = world.judge.see_share(party, holder.clone(), &share);
     assert_eq!(found, Err(Violation::TwoSets { holder, slot }));
 }
@@ -205,4 +206,71 @@ fn a_slot_of_an_epoch_that_ended_early_is_the_next_ones() {
     let mut roster = world.judge.rosters.into_values().next().unwrap();
     roster.end_before(region.first_slot);
     assert!(check_epoch(&roster, &region).is_err());
+}
+
+/// A receipt for a meter's contribution of the slot that runs.
+fn receipt(world: &World<Plain>) -> (Receipt, Slot) {
+    let slot = world.grid().unwrap().slot_at(world.now());
+    let (meter, contribution) = (world.id(0).unwrap().clone(), Digest::NONE);
+    (Receipt { meter, slot, on_time: true, contribution }, slot)
+}
+
+#[test]
+fn a_set_without_what_was_receipted_is_seen_whichever_comes_first() {
+    let (mut world, ..) = after_a_window();
+    let (receipt, slot) = receipt(&world);
+    let lost = Err(Violation::Lost { meter: receipt.meter.clone(), slot });
+    assert_eq!(world.judge.see_receipt(receipt.clone()), Ok(()));
+    assert_eq!(world.judge.see_request(&Request::Region(slot, Vec::new())), lost);
+    let (mut world, ..) = after_a_window();
+    assert_eq!(world.judge.see_request(&Request::Region(slot, Vec::new())), Ok(()));
+    assert_eq!(world.judge.see_receipt(receipt.clone()), lost);
+    let late = Receipt { on_time: false, ..receipt };
+    assert_eq!(world.judge.see_receipt(late), Ok(()));
+}
+
+#[test]
+fn a_collector_of_some_time_ago_knows_no_receipt_since() {
+    let (mut world, ..) = after_a_window();
+    let (receipt, slot) = receipt(&world);
+    let now = world.now();
+    world.judge.now = now;
+    world.judge.see_receipt(receipt.clone()).unwrap();
+    world.judge.restored(Party::Meter(0), now);
+    world.judge.restored(Party::Collector, Timestamp(now.0 + 1));
+    let empty = Request::Region(slot, Vec::new());
+    assert!(matches!(world.judge.see_request(&empty), Err(Violation::Lost { .. })));
+    world.judge.requests.clear();
+    world.judge.restored(Party::Collector, now);
+    assert_eq!(world.judge.see_request(&empty), Ok(()));
+}
+
+#[test]
+fn two_requests_for_a_slot_are_seen_and_a_repetition_is_none() {
+    let (mut world, ..) = after_a_window();
+    let (_, slot) = receipt(&world);
+    let requests = [Vec::new(), vec![vec![0].into()]].map(|set| Request::Region(slot, set));
+    let found = [0, 0, 1].map(|at| world.judge.see_request(&requests[at]));
+    assert_eq!(found, [Ok(()), Ok(()), Err(Violation::TwoRequests(slot))]);
+}
+
+#[test]
+fn a_second_result_is_seen_of_a_restored_collector_too() {
+    let (mut world, region, bill) = after_a_window();
+    let helped_otherwise = |outcome: &Outcome| {
+        let mut outcome = outcome.clone();
+        outcome.culprits.extend(outcome.unanswered.pop().or(outcome.helpers.pop()));
+        outcome
+    };
+    let other = helped_otherwise(&bill);
+    let needed = world.judge.see_outcome(&other);
+    assert!(matches!(needed, Err(Violation::TooFewHelpers { .. })), "{needed:?}");
+    world.judge.restored(Party::Collector, Timestamp(0));
+    world.judge.finals.clear();
+    let mut left_out = region;
+    let meter = left_out.contributors.remove(0);
+    left_out.sum_wh -= Truth::powers(15).wh(0, left_out.register, left_out.first_slot);
+    left_out.uncounted.push(meter);
+    let found = world.judge.see_outcome(&left_out);
+    assert!(matches!(found, Err(Violation::TwoResults(_))), "{found:?}");
 }

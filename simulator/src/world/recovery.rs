@@ -74,6 +74,10 @@ impl<S: Scheme> World<S> {
     fn heal(&mut self) -> Result<(), Violation> {
         self.faults = Faults::none();
         self.plan.faults = Faults::none();
+        // What would be over later is over now.
+        let is_fault =
+            |of: &Happening| matches!(of, Happening::Relief(_) | Happening::ClockStep);
+        self.agenda.retain(|_, happening| !is_fault(happening));
         self.slow_down(Duration::ZERO);
         self.silences.clear();
         for party in self.plan.parties() {
@@ -209,3 +213,6 @@ impl<S: Scheme> World<S> {
 fn slots<S: Scheme>(roster: &AcceptedRoster<S>) -> impl Iterator<Item = Slot> {
     (roster.body().first_slot.0..roster.end_slot().0).map(Slot)
 }
+
+#[cfg(test)]
+mod tests;
