@@ -113,20 +113,18 @@ fn percentile(sorted: &[u64], percent: usize) -> Option<u64> {
 }
 
 /// What a party's process has used.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Usage {
     cpu_ms: u64,
     memory_bytes: u64,
-    /// Bytes that went to the disk, at the first look and at the last one, and
-    /// how many region sums had come by then.
-    written: Option<[(u64, u64); 2]>,
+    /// Bytes that had gone to the disk by each region sum.
+    written: Vec<u64>,
 }
 
 impl Usage {
-    /// Bytes that went to the disk for each slot between two looks.
-    fn written_per_slot(&self) -> Option<u64> {
-        let [(before, first), (after, last)] = self.written?;
-        (after - before).checked_div(last - first)
+    /// Bytes that went to the disk from one region sum to the next.
+    fn written_per_slot(&self) -> Vec<u64> {
+        self.written.windows(2).map(|pair| pair[1] - pair[0]).collect()
     }
 }
 
@@ -143,9 +141,9 @@ impl Parties {
         Ok(Self { system: System::new()?, of, usage: BTreeMap::new() })
     }
 
-    /// Notes processor time and writes so far, and the most memory seen; so many
-    /// region sums have come.
-    fn look(&mut self, slots: u64) {
+    /// Notes processor time so far and the most memory seen, and what was
+    /// written by a region sum that has just come.
+    fn look(&mut self, is_region_sum: bool) {
         let what = ProcessRefreshKind::nothing()
             .with_cpu()
             .with_memory()
@@ -161,23 +159,25 @@ impl Parties {
             let usage = self.usage.entry((role.unwrap_or_default(), *pid)).or_default();
             usage.cpu_ms = usage.cpu_ms.max(process.accumulated_cpu_time());
             usage.memory_bytes = usage.memory_bytes.max(process.memory());
-            let now = (process.disk_usage().total_written_bytes, slots);
-            let [first, _] = usage.written.unwrap_or([now; 2]);
-            usage.written = Some([first, now]);
+            let written = is_region_sum.then(|| process.disk_usage().total_written_bytes);
+            usage.written.extend(written);
         }
     }
 
     fn summary(&self, role: &str) -> Value {
         let all = self.usage.iter().filter(|((found, _), _)| found == role);
-        let all: Vec<_> = all.map(|(_, usage)| *usage).collect();
+        let all: Vec<_> = all.map(|(_, usage)| usage).collect();
         let count = all.len().max(1) as u64;
         let cpu = all.iter().map(|usage| usage.cpu_ms);
         let memory = all.iter().map(|usage| usage.memory_bytes);
-        let written: Vec<_> = all.iter().filter_map(Usage::written_per_slot).collect();
+        let written: Vec<_> = all.iter().map(|usage| usage.written_per_slot()).collect();
+        let mut written: Vec<_> = written.concat();
+        written.sort_unstable();
         json!({
             "processes": all.len(),
             "written_per_slot_mean": written.iter().sum::<u64>() / written.len().max(1) as u64,
-            "written_per_slot_max": written.iter().max(),
+            "written_per_slot_median": percentile(&written, 50),
+            "written_per_slot_p99": percentile(&written, 99),
             "cpu_ms_mean": cpu.clone().sum::<u64>() / count,
             "cpu_ms_max": cpu.max(),
             "memory_bytes_mean": memory.clone().sum::<u64>() / count,
@@ -215,12 +215,12 @@ fn main() -> anyhow::Result<()> {
         match serde_json::from_str(&line?)? {
             Line::Result(opened) if opened.subject.get("region").is_some() => {
                 regions.take(&opened, args.meters);
-                parties.look(regions.count());
+                parties.look(true);
             }
             Line::Result(opened) => {
                 bills.take(&opened, 1);
                 if bills.count() % args.meters == 0 {
-                    parties.look(regions.count());
+                    parties.look(false);
                 }
             }
             Line::Summary { seconds, wrong, missing, refused } => {

@@ -51,19 +51,20 @@ pub(crate) fn section(results: &Results) -> String {
         let of = |fact: &str| number(&format!("/{key}/{fact}"));
         let _ = writeln!(
             page,
-            "| {process} | {} | {} (most: {}) | {:.2} % | {:.1} MiB (most: {:.1} MiB) | {:.1} kB (most: {:.1} kB) |",
+            "| {process} | {} | {} (most: {}) | {:.2} % | {:.1} MiB (most: {:.1} MiB) | {:.1} kB (mean: {:.1} kB) |",
             of("processes"),
             time(1e6 * of("cpu_ms_mean")),
             time(1e6 * of("cpu_ms_max")),
             of("cpu_ms_mean") / seconds / 10.0,
             of("memory_bytes_mean") / f64::from(1 << 20),
             of("memory_bytes_max") / f64::from(1 << 20),
+            of("written_per_slot_median") / 1e3,
             of("written_per_slot_mean") / 1e3,
-            of("written_per_slot_max") / 1e3,
         );
     }
-    page += "\nWritten is what went to the disk (`write_bytes`), between the first region sum and the last;\n\
-             at most 20 kB of an agent are the target. On a file system in memory it is 0.\n";
+    page += "\nWritten is what went to the disk (`write_bytes`) from one region sum to the next, the median and\n\
+             the mean: the end of a window, here every tenth slot, adds its listing, claim and proofs.\n\
+             At most 20 kB of an agent are the target. On a file system in memory it is 0.\n";
     let load = number("/load_1m_after");
     let _ = writeln!(
         page,

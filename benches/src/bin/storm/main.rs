@@ -13,8 +13,9 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use clap::Parser;
+use host::clock;
 use rand::RngExt as _;
 use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
@@ -26,6 +27,8 @@ use meters::{Meters, Progress};
 const LOOK: Duration = Duration::from_millis(20);
 /// So long all are connected before the kill: a connection has held then.
 const HOLD: Duration = Duration::from_secs(12);
+/// The kill comes so long before the end of the slot.
+const BEFORE_END: Duration = Duration::from_secs(5);
 /// Free ports are looked for where no connection begins.
 const PORTS: std::ops::Range<u16> = 10_000..30_000;
 
@@ -106,6 +109,11 @@ async fn storm(args: &Args) -> anyhow::Result<Storm> {
     let connected_s = begun.elapsed().as_secs_f64();
 
     sleep(HOLD).await;
+    // A collector does not receipt what ended before its start until it has
+    // heard the members, and these do not answer.
+    let kill = streets.ends - BEFORE_END;
+    ensure!(clock::now() < kill, "the slot was over before all were connected");
+    sleep(clock::until(kill)).await;
     let collector_first = hub.usage()?;
     let [connected, lost] = counts(&meters.progress);
     let killed = Instant::now();
@@ -201,7 +209,7 @@ impl Storm {
 }
 
 fn quiet_port() -> anyhow::Result<u16> {
-    let mut rng = host::clock::generator()?;
+    let mut rng = clock::generator()?;
     let mut ports = (0..100).map(|_| rng.random_range(PORTS));
     let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
     ports.find(is_free).context("no free port")

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use aggregation::{Canonical as _, Context, DeviceSecret, ElGamal, Scheme as _};
 use anyhow::Context as _;
@@ -22,12 +24,17 @@ use protocol::parameters::ThresholdRule;
 use protocol::reading::Register;
 use protocol::record::{Change, Key};
 use protocol::roster::AcceptedRoster;
-use protocol::slot::{Slot, slot_at};
+use protocol::slot::{Slot, Timestamp, slot_at};
 use serde_bytes::ByteBuf;
 
-/// A month of windows of a day.
-const WINDOWS: u64 = 30;
-/// How long a slot waits for the member that never comes, in seconds: longer
+/// Windows of the epoch.
+const WINDOWS: u64 = 300;
+/// A slot of the regions in seconds.
+const SLOT_S: u32 = 60;
+/// How long after the preparation the slot ends that everybody contributes to,
+/// at least: until then all are connected.
+const AHEAD: Duration = Duration::from_secs(100);
+/// How long the slot waits for the member that never comes, in seconds: longer
 /// than a storm.
 const GRACE_S: u32 = 3_600;
 /// The repository's own settings of the broker, but for the number of clients.
@@ -42,7 +49,7 @@ pub(crate) struct Street {
     pub(crate) outboxes: Vec<Outbox>,
 }
 
-/// A meter's contribution to the slot that has just ended.
+/// A meter's contribution to the first slot of the epoch.
 pub(crate) struct Outbox {
     pub(crate) meter: MeterId,
     pub(crate) contribution: Vec<u8>,
@@ -51,11 +58,14 @@ pub(crate) struct Outbox {
 /// A collector's folder, and what its meters have to say to it.
 pub(crate) struct Streets {
     pub(crate) config: PathBuf,
+    /// When the slot ends that everybody contributes to.
+    pub(crate) ends: Timestamp,
     pub(crate) all: Vec<Street>,
 }
 
 /// The keys of collector and registrar, and where they are.
 struct Office {
+    first_slot: Slot,
     keystore: Keystore,
     collector: Identity,
     registrar: Registrar,
@@ -73,14 +83,17 @@ pub(crate) fn prepare(
     let (keystore, mut generator) = (Keystore::open(&state)?, clock::generator()?);
     let collector = keystore.identity("identity.key", &mut generator)?;
     let registrar = Registrar::new(keystore.identity("registrar.key", &mut generator)?);
-    let office = Office { keystore, collector, registrar };
+    let slot_seconds = NonZeroU32::new(SLOT_S).context("slots of 0 s")?;
+    let first_slot = slot_at(slot_seconds, clock::now() + AHEAD);
+    let office = Office { first_slot, keystore, collector, registrar };
     let street = |at| office.open(&format!("r-{at:02}").parse()?, meters);
     let all = (0..regions).map(street).collect::<anyhow::Result<Vec<_>>>()?;
     let broker = dir.join("broker.toml");
     fs::write(&broker, BROKER.replace(CLIENTS.0, CLIENTS.1)).context("broker.toml")?;
     let config = dir.join("collector.toml");
     fs::write(&config, text((&state, &broker, port), &all, meters + 1))?;
-    Ok(Streets { config, all })
+    let ends = all.first().context("no region")?.roster.grid().end(first_slot);
+    Ok(Streets { config, ends, all })
 }
 
 impl Office {
@@ -89,7 +102,7 @@ impl Office {
         let signed = self.registrar.sign(region, EPOCH, &roster);
         let roster = AcceptedRoster::open(&signed, region, &self.registrar.key())?;
         let mut store = Sqlite::open(&self.keystore, &format!("region-{region}.db"))?;
-        store.commit(vec![Change::Write(Key::roster(EPOCH), signed.into())])?;
+        store.commit(&[Change::Write(Key::roster(EPOCH), signed.into())])?;
         let outboxes = (0..meters).map(|at| outbox(&roster, at)).collect();
         Ok(Street { region: region.clone(), roster, outboxes })
     }
@@ -97,14 +110,14 @@ impl Office {
     fn roster(&self, region: &RegionId, members: usize) -> Roster {
         let mut parameters = parameters(ThresholdRule::All, members);
         parameters.grace_s = GRACE_S;
+        parameters.slot_seconds = NonZeroU32::new(SLOT_S).unwrap_or(NonZeroU32::MIN);
         let keys = keys::parts(region, EPOCH, members);
         let member = |(at, part)| Member {
             meter: meter_id(at),
             key: identity(at).key(),
             part: ByteBuf::from(part),
         };
-        // The slot that has just ended.
-        let first_slot = Slot(slot_at(parameters.slot_seconds, clock::now()).0 - 1);
+        let first_slot = self.first_slot;
         let slots = WINDOWS * u64::from(parameters.window_slots.get());
         Roster {
             previous: Digest::NONE,
