@@ -30,7 +30,9 @@ impl<S: Scheme> Machine<S> {
     fn handle_messages(&mut self, messages: &[Vec<u8>], now: Timestamp) {
         match self {
             Self::Meter(meter) => {
-                messages.iter().for_each(|message| meter.handle_message(message, now));
+                for message in messages {
+                    meter.handle_message(message, now);
+                }
             }
             Self::Collector(collector) => collector.handle_messages(messages, now),
         }

@@ -134,7 +134,11 @@ impl Draw<'_> {
 
     /// Seconds or minutes.
     fn a_while(&mut self) -> Duration {
-        let longest = [5_000, 30_000, 180_000][self.rng.random_range(0..3)];
+        let longest = match self.rng.random_range(0..3) {
+            0 => 5_000,
+            1 => 30_000,
+            _ => 180_000,
+        };
         self.millis(500..=longest)
     }
 
@@ -153,7 +157,12 @@ impl Draw<'_> {
 
     /// One party or several.
     fn some(&mut self) -> Vec<Party> {
-        let count = [1, 1, 1, 2, 4, 7][self.rng.random_range(0..6)];
+        let count = match self.rng.random_range(0..6) {
+            0..3 => 1,
+            3 => 2,
+            4 => 4,
+            _ => 7,
+        };
         (0..count).map(|_| self.party()).collect()
     }
 

@@ -69,6 +69,7 @@ enum Happening {
 }
 
 /// What is over.
+#[derive(Clone, Copy)]
 enum Relief {
     /// A party that was down starts.
     Down(Party),

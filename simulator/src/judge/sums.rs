@@ -89,33 +89,31 @@ impl<S: Scheme> Judge<S> {
                 let window = self.roster_at(new.first_slot).map_or(0, window_slots);
                 let mut others =
                     others.filter(|bill| bill.first_slot.plus(window) > new.first_slot);
-                others.try_for_each(|bill| {
-                    self.check_pair(bill, self.slots_of_bill(bill).as_ref(), new)
-                })
+                others.try_for_each(|bill| check_pair(bill, self.slots_of_bill(bill).as_ref(), new))
             }
             Subject::Meter(_) => {
                 let covered = self.slots_of_bill(new);
-                others.try_for_each(|region| self.check_pair(new, covered.as_ref(), region))
+                others.try_for_each(|region| check_pair(new, covered.as_ref(), region))
             }
         }
     }
+}
 
-    fn check_pair(
-        &self,
-        bill: &Outcome,
-        covered: Option<&BTreeSet<Slot>>,
-        region: &Outcome,
-    ) -> Result<(), Violation> {
-        let slot = region.first_slot;
-        match &bill.subject {
-            Subject::Meter(meter)
-                if covered.is_some_and(|slots| slots.contains(&slot))
-                    && !region.contributors.contains(meter) =>
-            {
-                Err(Violation::Disagreement { meter: meter.clone(), slot })
-            }
-            _ => Ok(()),
+/// Whether a bill and the result of a slot that it covers agree.
+fn check_pair(
+    bill: &Outcome,
+    covered: Option<&BTreeSet<Slot>>,
+    region: &Outcome,
+) -> Result<(), Violation> {
+    let slot = region.first_slot;
+    match &bill.subject {
+        Subject::Meter(meter)
+            if covered.is_some_and(|slots| slots.contains(&slot))
+                && !region.contributors.contains(meter) =>
+        {
+            Err(Violation::Disagreement { meter: meter.clone(), slot })
         }
+        _ => Ok(()),
     }
 }
 

@@ -75,8 +75,7 @@ impl<S: Scheme> World<S> {
         self.faults = Faults::none();
         self.plan.faults = Faults::none();
         // What would be over later is over now.
-        let is_fault =
-            |of: &Happening| matches!(of, Happening::Relief(_) | Happening::ClockStep);
+        let is_fault = |of: &Happening| matches!(of, Happening::Relief(_) | Happening::ClockStep);
         self.agenda.retain(|_, happening| !is_fault(happening));
         self.slow_down(Duration::ZERO);
         self.silences.clear();

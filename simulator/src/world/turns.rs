@@ -85,10 +85,10 @@ impl<S: Scheme> World<S> {
         if turn.changes.is_empty() {
             return over;
         }
-        let refused = node.refused_until;
+        let until = node.refused_until;
         match &self.plan.faults.commit_ms {
-            none if *none.end() == 0 => over.max(refused),
-            millis => over.max(refused).max(self.now + span(millis, &mut self.rng)),
+            at_once if *at_once.end() == 0 => over.max(until),
+            millis => over.max(until).max(self.now + span(millis, &mut self.rng)),
         }
     }
 
