@@ -111,6 +111,23 @@ fn restarts_in_the_middle_of_a_ceremony_cost_time_alone() {
     }
 }
 
+/// A random world, seed 193: the gap that a card put back leaves spanned two
+/// epochs, and the part of the second one held energy that the first counts.
+#[test]
+fn a_card_put_back_across_two_epochs_counts_no_energy_twice() {
+    let (mut world, grid) = open(two_epochs(105));
+    // Its readings double from slot to slot, up to the 19th.
+    let party = Party::Meter(9);
+    world.run_until(within(&grid, 17, 30)).unwrap();
+    world.back_up(party);
+    world.run_until(within(&grid, 20, 30)).unwrap();
+    world.stop(party);
+    world.run_until(within(&grid, 22, 30)).unwrap();
+    world.restore(party).unwrap();
+    let report = world.run().unwrap();
+    assert_eq!(count(&report, "disk-is-older"), 1);
+}
+
 #[test]
 fn restarts_in_the_middle_of_the_first_ceremony_keep_every_share() {
     for (seed, millis) in [(121, 20), (123, 150)] {

@@ -1,10 +1,11 @@
 //! What final listings make of the slots in which this meter may have
 //! contributed without knowing it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aggregation::Scheme;
 
+use crate::id::Epoch;
 use crate::listing::portion_of;
 use crate::output::Event;
 use crate::portion::Portion;
@@ -79,7 +80,8 @@ impl<S: Scheme> Membership<S> {
             return;
         }
         let end = doubt.end;
-        for change in core.pools.lose_all() {
+        let following = confirm_what_follows(&mut core.doubts.0, end);
+        for change in following.into_iter().chain(core.pools.lose_all()) {
             core.persist(change);
         }
         core.event(Event::DiskIsOlder { first, end });
@@ -96,4 +98,16 @@ impl<S: Scheme> Membership<S> {
         }
         core.persist(change);
     }
+}
+
+/// What ended before the same start in the next epochs was measured with it: a
+/// part of that energy is counted, and nobody knows which.
+fn confirm_what_follows(doubts: &mut BTreeMap<(Epoch, Slot), Doubt>, mut end: Slot) -> Vec<Change> {
+    let mut changes = Vec::new();
+    while let Some((place, doubt)) = doubts.iter_mut().find(|((_, first), _)| *first == end) {
+        doubt.is_counted = true;
+        changes.push(doubt.written(*place));
+        end = doubt.end;
+    }
+    changes
 }
