@@ -24,6 +24,9 @@ use crate::slots::Slots;
 use crate::vigil::{CHECKS, Vigil};
 use crate::vitals::Machine;
 
+/// Length of a slot in seconds from which on a meter takes all the time there is
+/// to return to a broker.
+const FULL_SLOT_S: u32 = 900;
 /// The longest sleep: a clock that was set is noticed within this time.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 
@@ -209,10 +212,27 @@ fn publish(sender: &link::Sender, message: Publication) {
     }
 }
 
+/// How long a meter may take to return to a broker that it has lost: 20 s where
+/// slots have 15 minutes, and as much less as they are shorter.
+fn spread(slot_seconds: u32) -> Duration {
+    link::SPREAD.min(link::SPREAD * slot_seconds / FULL_SLOT_S)
+}
+
 fn connect(config: &Config) -> anyhow::Result<(link::Sender, link::Receiver)> {
     let client_id = format!("{}_{}", config.region, config.meter);
     let mut options = link::Options::new(config.broker.url.clone(), client_id);
     options.subscriptions = topic::meter_subscriptions(&config.region, &config.meter);
-    options.spread = link::SPREAD;
+    options.spread = spread(config.floors.slot_seconds.get());
     Ok(link::open(options, clock::generator()?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_meter_of_short_slots_returns_soon() {
+        let millis = |slot_seconds| spread(slot_seconds).as_millis();
+        assert_eq!([900, 3_600, 90, 2].map(millis), [20_000, 20_000, 2_000, 44]);
+    }
 }
