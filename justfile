@@ -3,7 +3,7 @@ default:
     @just --list --unsorted
 
 # Everything that CI runs, once its tools are installed
-check: fmt test clippy doc deny demo
+check: fmt test sim clippy doc deny demo
 
 # The formatting of every crate
 fmt:
@@ -71,7 +71,7 @@ worlds_once := "RUSTFLAGS='--cfg hushgrid_simulation' " + worlds_cargo + " --tar
 
 # Random worlds for a minute: the same seeds every time, and one by chance
 sim:
-    {{ worlds_once }} --random --seeds 0..1000000 --budget 60
+    {{ worlds_once }} --random --seeds 0..1000 --budget 60
 
 # So many random worlds of the scheme without secrecy, three for each hundred of ElGamal, and three for each thousand with everything verified by all
 worlds count="1000":
@@ -102,7 +102,7 @@ attendance:
     cargo test --release --locked -p protocol --test attendance -- --ignored
 
 # What takes too long for CI: run it by hand on an idle machine, and note its result with its commit
-nightly: attacks defences worlds chaos attendance mutants bench storm
+nightly: attacks defences faults promises (worlds "10000") chaos attendance mutants bench storm
 
 # Where benchmarks are built and what they measured is kept
 bench_dir := target_dir / "bench"
