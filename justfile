@@ -71,7 +71,7 @@ worlds_once := "RUSTFLAGS='--cfg hushgrid_simulation' " + worlds_cargo + " --tar
 
 # Random worlds for a minute: the same seeds every time, and one by chance
 sim:
-    {{ worlds_once }} --random --seeds 0..1000 --budget 60
+    {{ worlds_once }} --random --seeds 0..200 --budget 60
 
 # So many random worlds of the scheme without secrecy, three for each hundred of ElGamal, and three for each thousand with everything verified by all
 worlds count="1000":

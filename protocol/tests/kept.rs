@@ -302,6 +302,20 @@ fn what_no_bill_can_need_is_erased_and_transcripts_stay() {
 }
 
 #[test]
+fn what_a_clock_that_ran_ahead_erased_is_no_bar_to_a_start() {
+    let mut street = Street::open(MEMBERS);
+    street.run_slots(0..4);
+    let right = street.now;
+    street.collector.handle_timeout(right + Duration::from_hours(3));
+    street.deliver();
+    assert_eq!(street.disk.of(Sort::Counted).count(), 0);
+    street.now = right + Duration::from_secs(1);
+    street.restart_collector();
+    street.run_slot(4);
+    assert_eq!(street.sums().last(), Some(&ALL));
+}
+
+#[test]
 fn a_contribution_to_a_slot_that_runs_at_the_collectors_start_is_counted() {
     let mut street = Street::open(MEMBERS);
     let end = street.roster.grid().end(street.slot(1));

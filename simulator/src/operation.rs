@@ -158,10 +158,10 @@ impl Draw<'_> {
     /// One party or several.
     fn some(&mut self) -> Vec<Party> {
         let count = match self.rng.random_range(0..6) {
-            0..3 => 1,
-            3 => 2,
-            4 => 4,
-            _ => 7,
+            0 => 2,
+            1 => 4,
+            2 => 7,
+            _ => 1,
         };
         (0..count).map(|_| self.party()).collect()
     }

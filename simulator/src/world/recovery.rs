@@ -36,7 +36,7 @@ impl<S: Scheme> World<S> {
 
     /// Ends all faults, and checks that all is well again within the time that
     /// is stated: an epoch of all meters opens within two windows, the ceremony's
-    /// patience and [`SETTLING`] (and not before the right time has reached every
+    /// patience and two minutes (and not before the right time has reached every
     /// clock that was ahead); every slot of its first window is summed up
     /// with everybody, listed and billed before the window's deadline; every
     /// earlier slot is opened or abandoned with a reason.

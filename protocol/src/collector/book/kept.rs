@@ -99,6 +99,13 @@ impl<S: Scheme> Book<S> {
             if let Target::Region(slot) = target {
                 self.next_slot = self.next_slot.max(slot.plus(1));
             }
+            // What is needed may be gone: a clock that ran ahead erased it. It is
+            // asked for again.
+            let is_erased = !self.rounds.contains_key(&target)
+                && transcript.iter().any(|(part, _)| *part == Part::Request);
+            if is_needed(target) && is_erased {
+                continue;
+            }
             if is_needed(target) {
                 let round = self.rounds.entry(target);
                 let round = round.or_insert_with(|| Round::collecting(target));
