@@ -94,21 +94,23 @@ impl Account {
     /// Energy in Wh that was given, and that which is accounted for: counted,
     /// as was looked up, or uncounted, as the meter says. None where nothing
     /// was lost and nothing counted twice. A meter that has forgotten what it
-    /// did may give up what was counted: no more than was given is counted or
-    /// will be.
+    /// did may give up what was counted: no more than was given is counted, nor
+    /// will be once its pools hold nothing that it doubts (`is_over`).
     pub(crate) fn imbalance<S: Scheme>(
         &self,
         meter: &Meter<S>,
         register: Register,
+        is_over: bool,
     ) -> Option<(u64, u64)> {
         let of = |quantities: &Quantities| quantities.get(&register).copied().unwrap_or_default();
         let uncounted = meter.uncounted().get(&register).copied().unwrap_or_default();
         let (measured, counted) = (of(&self.measured), of(&self.counted));
-        let found = counted + uncounted.pooled_wh;
         if self.is_restored {
+            let found = if is_over { counted + uncounted.pooled_wh } else { counted };
             return (found > measured).then_some((measured, found));
         }
-        let found = found + uncounted.unsettled_wh + uncounted.lost_wh;
+        let waits = uncounted.unsettled_wh + uncounted.pooled_wh + uncounted.lost_wh;
+        let found = counted + waits;
         (found != measured).then_some((measured, found))
     }
 }

@@ -75,6 +75,11 @@ impl<S: Scheme> World<S> {
     /// # Errors
     /// [`Violation::Energy`], in a [`Failure`].
     pub fn weigh(&mut self) -> Result<(), Failure> {
+        self.weigh_if(true)
+    }
+
+    /// The same; amid what happens nothing is over.
+    pub(super) fn weigh_if(&mut self, is_over: bool) -> Result<(), Failure> {
         let registers = self.plan.parameters.registers.clone();
         let mut found = None;
         for (party, node) in &mut self.nodes {
@@ -84,7 +89,7 @@ impl<S: Scheme> World<S> {
             let Some(meter) = node.meter() else { continue };
             found = found.or_else(|| {
                 registers.iter().find_map(|register| {
-                    let (measured, found) = node.account.imbalance(meter, *register)?;
+                    let (measured, found) = node.account.imbalance(meter, *register, is_over)?;
                     let (meter, register) = (id.clone(), *register);
                     Some(Violation::Energy { meter, register, measured, found })
                 })
