@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use crate::rig::{Broker, METERS, Rig, Watch, count};
+use crate::rig::{Broker, METERS, Rig, Watch, agent, count, counted};
 use ciborium::Value;
 use protocol::envelope::Envelope;
 use protocol::message::Kind;
@@ -77,6 +77,11 @@ async fn no_message_view_or_log_tells_a_reading() {
         |end| move |seen: &[(String, Vec<u8>)]| seen.iter().any(|(of, _)| of.ends_with(end));
     watch.until("an audit", is_seen("/proof")).await;
     rig.end("collector", Signal::KILL);
+    // A collector that misses no slot asks for none.
+    let contributed = |text: &str| counted(text, "hushgrid_contributed_until_timestamp_seconds{");
+    let meter = agent("north", 0);
+    let before = contributed(&rig.health(&meter, "/metrics").await);
+    rig.until_health(&meter, "/metrics", |text| contributed(text) > before).await;
     rig.start("collector", "collector");
     watch.until("what members know after its start", is_seen("/recollection")).await;
 

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use crate::mosquitto::has_mosquitto;
-use crate::rig::{Broker, Rig, Watch, agent, count, results};
+use crate::rig::{Broker, Rig, Watch, agent, count, counted, results};
 use protocol::topic;
 use rustix::process::Signal;
 
@@ -172,10 +172,6 @@ async fn every_party_counts_what_it_does() {
     watch.until("a window's bills", |seen| count(seen, "north", "meter") >= 3).await;
     let collector = rig.health("collector", "/metrics").await;
     let agent = rig.health(&agent("north", 0), "/metrics").await;
-    let counted = |text: &str, name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
-        line.rsplit(' ').next().and_then(|number| number.parse::<f64>().ok())
-    };
     for series in [
         "hushgrid_contributions_total{region=\"north\"}",
         "hushgrid_receipts_total{region=\"north\"}",

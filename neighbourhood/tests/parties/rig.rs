@@ -294,6 +294,12 @@ impl Watch {
     }
 }
 
+/// The number of a series in an answer about metrics.
+pub(crate) fn counted(text: &str, series: &str) -> Option<f64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(series)).unwrap_or_default();
+    line.rsplit(' ').next().and_then(|number| number.parse().ok())
+}
+
 fn topics(seen: &[(String, Vec<u8>)]) -> BTreeMap<&str, usize> {
     let mut counts = BTreeMap::new();
     for (topic, _) in seen {
