@@ -230,8 +230,8 @@ fn listed<T: ToString>(names: impl Iterator<Item = T>) -> String {
 }
 
 fn records(keystore: &Keystore, region: &RegionConfig) -> anyhow::Result<Records> {
-    if keystore.dir().join(database(region)).exists() {
-        Sqlite::open_to_read(keystore, &database(region))?.load()
+    if keystore.dir().join(database(&region.name)).exists() {
+        Sqlite::open_to_read(keystore, &database(&region.name))?.load()
     } else {
         Ok(Records::default())
     }

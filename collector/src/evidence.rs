@@ -75,7 +75,7 @@ pub fn check(file: &Path, as_json: bool, mut output: impl Write) -> anyhow::Resu
 }
 
 fn kept(config: &Config, region: &RegionConfig) -> anyhow::Result<Vec<Evidence>> {
-    let store = Sqlite::open_to_read(&config.keystore()?, &region::database(region))?;
+    let store = Sqlite::open_to_read(&config.keystore()?, &region::database(&region.name))?;
     let records = store.load()?;
     let read = |(_, bytes)| Evidence::from_bytes(bytes).context("a kept piece of evidence");
     records.of(Sort::Evidence).map(read).collect()

@@ -18,3 +18,4 @@ pub mod verify;
 
 pub use config::Config;
 pub use daemon::run;
+pub use region::database;

@@ -1,7 +1,6 @@
 //! A region's state machine on a thread of its own: its arithmetic keeps no
 //! one else waiting.
 
-use std::cell::Cell;
 use std::mem;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -16,9 +15,7 @@ use host::journal::Journal;
 use host::keystore::Keystore;
 use host::store::{OpenError, Sqlite, Turns};
 use protocol::collector::Collector;
-use protocol::envelope::Envelope;
-use protocol::id::Epoch;
-use protocol::message::Kind;
+use protocol::id::{Epoch, RegionId};
 use protocol::output::{Output, Publication};
 use protocol::record::{Change, Key, Records, Sort};
 use protocol::slot::Timestamp;
@@ -160,8 +157,7 @@ impl Runner {
 
     fn empty_outputs(&mut self) -> anyhow::Result<()> {
         let Self { machine, turns, sender, runtime, journal, pulse, region, asked: _ } = self;
-        let mut changes = false;
-        let poll = || machine.poll_output().inspect(|output| changes |= hear(pulse, output));
+        let poll = || machine.poll_output().inspect(|output| hear(pulse, output));
         // What cannot be published now is sent again by the machine itself: on
         // the next connection, or when its patience ends.
         let publish = |Publication { topic, payload, retain }| match runtime
@@ -171,8 +167,7 @@ impl Runner {
             Err(error) => tracing::warn!(region, "not published: {error}"),
         };
         let note = |event: &_| journal.note(region, event);
-        turns.carry_out(poll, clock::now(), publish, note)?;
-        if changes && !turns.is_waiting() {
+        if turns.carry_out(poll, clock::now(), publish, note)? {
             pulse.committed();
         }
         Ok(())
@@ -187,26 +182,15 @@ impl Runner {
     }
 }
 
-/// Counts what a machine hands out; whether it changes the store.
-fn hear(pulse: &Pulse, output: &Output) -> bool {
+/// Counts what a machine hands out.
+fn hear(pulse: &Pulse, output: &Output) {
     match output {
-        Output::Persist(change) => {
-            if let Change::Write(key, _) = change
-                && key.sort == Sort::Counted
-            {
-                pulse.contribution();
-            }
-            return true;
+        Output::Persist(Change::Write(key, _)) if key.sort == Sort::Counted => {
+            pulse.contribution();
         }
-        Output::Publish(Publication { topic, payload, .. }) if !topic::is_json(topic) => {
-            let envelope = Envelope::parse(payload);
-            if envelope.is_ok_and(|envelope| envelope.header().kind == Kind::Receipt) {
-                pulse.receipt();
-            }
-        }
-        Output::Publish(_) | Output::Event(_) => {}
+        Output::Publish(publication) if topic::is_receipt(&publication.topic) => pulse.receipt(),
+        _ => {}
     }
-    false
 }
 
 /// The databases of all regions, in the order of the configuration.
@@ -222,16 +206,10 @@ pub(crate) fn recorded_until(
 ) -> anyhow::Result<Option<Timestamp>> {
     let mut latest = None;
     for (region, store) in config.regions.iter().zip(stores) {
-        let newest = Cell::new(None);
-        store.load_some(|key| {
-            if key.sort == Sort::SlotRound {
-                newest.set(newest.get().max(Some(key.position)));
-            }
-            false
-        })?;
+        let newest = store.newest(Sort::SlotRound)?;
         let slot_ms: u64 = 1_000 * region.slot_seconds.get::<u64>();
         let end = |slot: u64| Timestamp(slot.saturating_add(1).saturating_mul(slot_ms));
-        latest = latest.max(newest.get().map(end));
+        latest = latest.max(newest.map(end));
     }
     Ok(latest)
 }
@@ -240,7 +218,7 @@ pub(crate) fn recorded_until(
 /// began with an empty one would ask its members for epoch 1 again, which all of
 /// them refuse.
 fn open_store(keystore: &Keystore, region: &RegionConfig) -> anyhow::Result<Sqlite> {
-    let opened = Sqlite::open(keystore, &database(region));
+    let opened = Sqlite::open(keystore, &database(&region.name));
     opened.map_err(|error| match error {
         OpenError::Damaged { .. } => anyhow::anyhow!(
             "{error}. Nothing was changed. Restore a backup: `collector restore --set-aside \
@@ -263,8 +241,9 @@ fn needed(store: &Sqlite) -> anyhow::Result<Records> {
 }
 
 /// The name of a region's database.
-pub(crate) fn database(region: &RegionConfig) -> String {
-    format!("region-{}.db", region.name)
+#[must_use]
+pub fn database(region: &RegionId) -> String {
+    format!("region-{region}.db")
 }
 
 #[cfg(test)]

@@ -66,7 +66,7 @@ pub fn show(options: &Options, output: &mut impl Write) -> anyhow::Result<()> {
 }
 
 fn reports(config: &Config, region: &RegionConfig) -> anyhow::Result<Vec<Report>> {
-    let (keystore, name) = (config.keystore()?, database(region));
+    let (keystore, name) = (config.keystore()?, database(&region.name));
     if !keystore.dir().join(&name).exists() {
         return Ok(Vec::new());
     }

@@ -155,7 +155,7 @@ fn load(
     region: &RegionConfig,
     wanted: impl Fn(&Key) -> bool,
 ) -> anyhow::Result<Records> {
-    Sqlite::open_to_read(&config.keystore()?, &database(region))?.load_some(wanted)
+    Sqlite::open_to_read(&config.keystore()?, &database(&region.name))?.load_some(wanted)
 }
 
 fn is_roster(key: &Key) -> bool {

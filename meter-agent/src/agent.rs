@@ -157,7 +157,7 @@ impl Agent {
             self.next_state = now + self.state_interval;
             self.growth.watch(self.turns.store());
             let state = self.state();
-            self.meter.publish_state(state);
+            self.vigil.note(&self.meter.publish_state(state));
         }
         self.empty_outputs()
     }
@@ -176,8 +176,9 @@ impl Agent {
         let poll = || meter.poll_output().inspect(|output| vigil.hear(output));
         let publish = |message| publish(sender, message);
         let note = |event: &_| journal.note(region, event);
-        turns.carry_out(poll, clock::now(), publish, note)?;
-        vigil.end_turn(meter.grid().as_ref(), turns.is_waiting());
+        if turns.carry_out(poll, clock::now(), publish, note)? {
+            vigil.committed(meter.grid().as_ref());
+        }
         Ok(())
     }
 

@@ -8,7 +8,8 @@ use host::clock::{self, BUILT};
 use host::health::Pulse;
 use host::lock::Lock;
 use host::store::{self, OpenError, Sqlite, Store as _, Turns};
-use protocol::meter::Meter;
+use protocol::meter::{self, Meter};
+use protocol::record::Sort;
 
 use crate::config::Config;
 
@@ -52,7 +53,8 @@ impl Home {
         pulse: &Pulse,
     ) -> anyhow::Result<()> {
         let marker = config.clock.marker();
-        let recorded = self.meter(config)?.measured_until();
+        let marks = self.turns.store().load_some(|key| key.sort == Sort::Mark)?;
+        let recorded = meter::measured_until(&marks)?;
         let look = || {
             pulse.ask(self.turns.store())?;
             Ok(clock::doubt(clock::now(), BUILT, recorded, marker.look()))

@@ -6,13 +6,11 @@ use aggregation::ElGamal;
 use host::clock::{Doubt, Lookout, Marker};
 use host::health::{Check, Pulse, Standing};
 use host::store::{Sqlite, Turns};
-use protocol::envelope::Envelope;
-use protocol::message::{Kind, State};
+use protocol::message::State;
 use protocol::meter::Meter;
-use protocol::output::{Output, Publication};
+use protocol::output::Output;
 use protocol::record::{Change, Sort};
 use protocol::slot::{Grid, Slot, Timestamp};
-use protocol::topic;
 
 use crate::growth::Growth;
 use crate::slots::Slots;
@@ -29,16 +27,13 @@ pub(crate) struct Vigil {
     /// The length of a slot, until an epoch says it.
     slot_seconds: u32,
     doubt: Option<Doubt>,
-    /// Whether what the machine has handed out since the last commit changes
-    /// the store.
-    changes: bool,
     contributed: Option<Slot>,
 }
 
 impl Vigil {
     pub(crate) fn of(pulse: Pulse, marker: Marker, slot_seconds: u32) -> Self {
         let (lookout, doubt, contributed) = (Lookout::default(), None, None);
-        Self { pulse, lookout, marker, slot_seconds, doubt, changes: false, contributed }
+        Self { pulse, lookout, marker, slot_seconds, doubt, contributed }
     }
 
     /// Why the link is down; none if it is up.
@@ -70,49 +65,30 @@ impl Vigil {
 
     /// What the machine hands out, before it is carried out.
     pub(crate) fn hear(&mut self, output: &Output) {
-        match output {
-            Output::Persist(change) => {
-                self.changes = true;
-                if let Change::Write(key, _) = change
-                    && key.sort == Sort::Sent
-                {
-                    self.contributed = self.contributed.max(Some(Slot(key.position)));
-                }
-            }
-            Output::Publish(publication) => self.hear_state(publication),
-            Output::Event(_) => {}
+        if let Output::Persist(Change::Write(key, _)) = output
+            && key.sort == Sort::Sent
+        {
+            self.contributed = self.contributed.max(Some(Slot(key.position)));
         }
     }
 
-    /// The turn is carried out, as far as the store takes it.
-    pub(crate) fn end_turn(&mut self, grid: Option<&Grid>, is_waiting: bool) {
-        if !self.changes || is_waiting {
-            return;
-        }
-        self.changes = false;
+    /// What was handed out is on the disk.
+    pub(crate) fn committed(&self, grid: Option<&Grid>) {
         self.pulse.committed();
         if let Some((grid, slot)) = grid.zip(self.contributed) {
             self.pulse.contributed_until(grid.end(slot).0 / 1_000);
         }
     }
 
-    /// The meter alone knows what its slots wait for, and reports it.
-    fn hear_state(&self, Publication { topic, payload, .. }: &Publication) {
-        if topic::is_json(topic) {
-            return;
-        }
-        let Ok(envelope) = Envelope::parse(payload) else { return };
-        if envelope.header().kind == Kind::State
-            && let Ok(state) = envelope.peek::<State>()
-        {
-            for (standing, slots) in [
-                (Standing::Unsettled, state.unsettled_slots),
-                (Standing::Withheld, state.withheld_slots),
-                (Standing::Pooled, state.pooled_slots),
-                (Standing::Lost, state.lost_slots),
-            ] {
-                self.pulse.slots(standing, slots);
-            }
+    /// What the meter's slots wait for, as it was published.
+    pub(crate) fn note(&self, state: &State) {
+        for (standing, slots) in [
+            (Standing::Unsettled, state.unsettled_slots),
+            (Standing::Withheld, state.withheld_slots),
+            (Standing::Pooled, state.pooled_slots),
+            (Standing::Lost, state.lost_slots),
+        ] {
+            self.pulse.slots(standing, slots);
         }
     }
 

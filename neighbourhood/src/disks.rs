@@ -5,7 +5,7 @@ use std::path::Path;
 
 use aggregation::ElGamal;
 use anyhow::{Context as _, ensure};
-use collector::Config;
+use collector::{Config, database};
 use host::store::{Sqlite, Store as _};
 use protocol::envelope::Envelope;
 use protocol::id::{Epoch, RegionId};
@@ -22,11 +22,6 @@ use crate::household::Household;
 pub(crate) fn of_collector(config: &Path, region: &RegionId) -> anyhow::Result<Records> {
     let config: Config = host::config::load(config)?;
     Sqlite::open_to_read(&config.keystore()?, &database(region))?.load()
-}
-
-/// The name of a region's database.
-fn database(region: &RegionId) -> String {
-    format!("region-{region}.db")
 }
 
 /// The roster of an epoch in a collector's records.

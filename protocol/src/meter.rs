@@ -33,6 +33,7 @@ use crate::topic::{self, MeterTopic};
 
 use doubts::Doubts;
 use marks::Marks;
+pub use marks::measured_until;
 pub use measured::{Measured, Quantities, Stand, Stands};
 pub(crate) use membership::Gap;
 use membership::Membership;
@@ -284,8 +285,8 @@ impl<S: Scheme> Meter<S> {
     }
 
     /// Signs and publishes how the machine is, with its JSON view. The meter
-    /// adds its epoch and its own counters.
-    pub fn publish_state(&mut self, mut state: State) {
+    /// adds its epoch, its slots and its own counters, and hands back the whole.
+    pub fn publish_state(&mut self, mut state: State) -> State {
         let (epoch, binding) = match self.epochs.values().next_back() {
             Some(membership) => (membership.roster().epoch(), *membership.roster().digest()),
             None => (Epoch::default(), Digest::NONE),
@@ -304,6 +305,7 @@ impl<S: Scheme> Meter<S> {
             retain: false,
         }));
         self.core.publish(MeterTopic::State, message);
+        state
     }
 
     fn count_slots(&self, state: &mut State) {

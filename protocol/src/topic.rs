@@ -135,6 +135,13 @@ pub fn is_json(topic: &str) -> bool {
     topic.ends_with(JSON)
 }
 
+/// Whether a topic is that of receipts for one meter, and not of their views.
+#[must_use]
+pub fn is_receipt(topic: &str) -> bool {
+    let levels: Vec<_> = topic.split('/').skip(3).collect();
+    matches!(levels[..], ["c", "receipt", _])
+}
+
 /// The region that a topic belongs to.
 #[must_use]
 pub fn region(topic: &str) -> Option<RegionId> {
@@ -200,6 +207,15 @@ mod tests {
         let receipt = of_collector(&region, &CollectorTopic::Receipt(meter));
         assert_eq!(receipt, "hushgrid/v1/north/c/receipt/m-01");
         assert_eq!(json(&receipt), "hushgrid/v1/north/c/receipt/m-01/json");
+    }
+
+    #[test]
+    fn receipts_are_told_by_their_topic_and_views_are_none() {
+        let (region, meter) = region_and_meter();
+        let topics = [CollectorTopic::Receipt(meter.clone()), CollectorTopic::Challenge(meter)];
+        let [receipt, challenge] = topics.map(|topic| of_collector(&region, &topic));
+        let all = [is_receipt(&receipt), is_receipt(&json(&receipt)), is_receipt(&challenge)];
+        assert_eq!(all, [true, false, false]);
     }
 
     #[test]

@@ -53,6 +53,17 @@ impl Sqlite {
         }
     }
 
+    /// The latest position of a record of this sort, in any epoch.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn newest(&self, sort: Sort) -> anyhow::Result<Option<u64>> {
+        let sql = "SELECT max(position) FROM records WHERE sort = ?";
+        let newest: Option<i64> =
+            self.connection.query_row(sql, (sort.number(),), |row| row.get(0))?;
+        Ok(newest.map(unsigned))
+    }
+
     /// The records under the keys that are wanted. Only these are read.
     ///
     /// # Errors

@@ -54,6 +54,8 @@ impl<S: Store> Turns<S> {
     /// Where the store is full nothing is published, and the turn waits with
     /// all that follows; it is tried again by the calls that are due.
     ///
+    /// Whether anything was committed.
+    ///
     /// # Errors
     /// Where it is not certain what is durable; nothing is published then, and
     /// the process is to end.
@@ -63,9 +65,12 @@ impl<S: Store> Turns<S> {
         now: Timestamp,
         mut publish: impl FnMut(Publication),
         mut note: impl FnMut(&Event),
-    ) -> Result<(), CommitError> {
+    ) -> Result<bool, CommitError> {
+        let mut is_committed = false;
         while let Some(turn) = self.next(&mut poll_output, now) {
+            let changes = !turn.changes.is_empty();
             let Some(said) = self.commit(turn, now)? else { break };
+            is_committed |= changes;
             for output in said {
                 match output {
                     Output::Publish(publication) => publish(publication),
@@ -74,7 +79,7 @@ impl<S: Store> Turns<S> {
                 }
             }
         }
-        Ok(())
+        Ok(is_committed)
     }
 
     /// Whether a turn waits for space.
@@ -236,7 +241,7 @@ mod tests {
         turns: &mut Turns<Told<'_>>,
         outputs: Vec<Output>,
         now: Timestamp,
-    ) -> Result<(), CommitError> {
+    ) -> Result<bool, CommitError> {
         let (told, mut outputs) = (turns.store.0, outputs.into_iter());
         let publish = |what: Publication| told.borrow_mut().push(what.topic);
         turns.carry_out(|| outputs.next(), now, publish, |_| ())
@@ -265,10 +270,10 @@ mod tests {
         let mut turns = turns(&told, [full(), full()]);
         carry_out(&mut turns, vec![persist(1), persist(2), publication("a")], NOW).unwrap();
         assert_eq!(turns.refusal(), Some("the disk is full"));
-        carry_out(&mut turns, vec![], NOW + PAUSE).unwrap();
+        assert!(!carry_out(&mut turns, vec![], NOW + PAUSE).unwrap());
         assert!(turns.is_waiting());
         let later = vec![publication("b"), persist(3)];
-        carry_out(&mut turns, later, NOW + PAUSE * 2).unwrap();
+        assert!(carry_out(&mut turns, later, NOW + PAUSE * 2).unwrap());
         let expected = ["commit 2", "commit 2", "commit 2", "a", "commit 1", "b"];
         assert_eq!(told.take(), expected);
         assert_eq!((turns.refusal(), turns.poll_timeout()), (None, None));

@@ -16,10 +16,24 @@ pub(super) struct Marks {
     pub(super) forgotten: Timestamp,
 }
 
+/// [`super::Meter::measured_until`] of the meter that starts with these records,
+/// of which only the marks are read.
+///
+/// # Errors
+/// A record that is not what was written.
+pub fn measured_until(kept: &Records) -> Result<Option<Timestamp>, Unreadable> {
+    Ok(Marks::restore(kept)?.measured_until())
+}
+
 impl Marks {
     pub(super) fn restore(kept: &Records) -> Result<Self, Unreadable> {
         let key = Key::mark();
         kept.get(&key).map_or(Ok(Self::default()), |bytes| record::read(&key, bytes))
+    }
+
+    /// [`Self::measured`]; none before the first.
+    pub(super) fn measured_until(&self) -> Option<Timestamp> {
+        (self.measured > Timestamp(0)).then_some(self.measured)
     }
 
     pub(super) fn written(&self) -> Change {

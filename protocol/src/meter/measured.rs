@@ -97,8 +97,7 @@ impl<S: Scheme> Meter<S> {
     /// before the first.
     #[must_use]
     pub fn measured_until(&self) -> Option<Timestamp> {
-        let until = self.core.marks.measured;
-        (until > Timestamp(0)).then_some(until)
+        self.core.marks.measured_until()
     }
 
     /// What the source's registers showed at [`Self::measured_until`], if they

@@ -99,20 +99,16 @@ impl<S: Scheme> Book<S> {
             if let Target::Region(slot) = target {
                 self.next_slot = self.next_slot.max(slot.plus(1));
             }
-            // What is needed may be gone: a clock that ran ahead erased it. It is
-            // asked for again.
-            let is_erased = !self.rounds.contains_key(&target)
-                && transcript.iter().any(|(part, _)| *part == Part::Request);
-            if is_needed(target) && is_erased {
-                continue;
-            }
-            if is_needed(target) {
+            let has = |wanted| transcript.iter().any(|(part, _)| *part == wanted);
+            if !is_needed(target) {
+                self.left_open.extend((!has(Part::End)).then_some(target));
+            } else if self.rounds.contains_key(&target) || !has(Part::Request) {
+                // The entries of a set may be gone: a clock that ran ahead erased
+                // them. They are asked for again.
                 let round = self.rounds.entry(target);
                 let round = round.or_insert_with(|| Round::collecting(target));
                 restore_round(&self.roster, round, &transcript)
                     .map_err(|error| KeptError::Round { target, error })?;
-            } else if !transcript.iter().any(|(part, _)| *part == Part::End) {
-                self.left_open.push(target);
             }
         }
         Ok(())

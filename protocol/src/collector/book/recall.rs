@@ -170,7 +170,9 @@ impl<S: Scheme> Book<S> {
         if self.online_since.is_none() {
             return;
         }
-        let (slots, claims) = (self.recalled_slots(now), self.recalled_claims(now));
+        let slots = self.recalled_slots(now).map(|slot| (slot, self.held(Target::Region(slot))));
+        let claims = self.recalled_portions(now).map(|of| (of, self.held(Target::Bill(of))));
+        let (slots, claims): (BTreeMap<_, _>, BTreeMap<_, _>) = (slots.collect(), claims.collect());
         if slots.is_empty() && claims.is_empty() {
             return;
         }
@@ -189,24 +191,21 @@ impl<S: Scheme> Book<S> {
     }
 
     pub(super) fn wants_recall(&self, now: Timestamp) -> bool {
-        !self.recalled_slots(now).is_empty() || !self.recalled_claims(now).is_empty()
+        self.recalled_slots(now).next().is_some() || self.recalled_portions(now).next().is_some()
     }
 
     /// The slots to ask about: a run from the next one on, and as many that are
     /// closed and wait.
-    fn recalled_slots(&self, now: Timestamp) -> BTreeMap<Slot, MemberSet> {
-        let is_open = |slot: &Slot| self.is_recalled(*slot) && self.recall_ends(*slot) > now;
+    fn recalled_slots(&self, now: Timestamp) -> impl Iterator<Item = Slot> {
+        let is_open = move |slot: &Slot| self.is_recalled(*slot) && self.recall_ends(*slot) > now;
         let next = (self.next_slot.0..self.recalling.end.0).map(Slot);
-        let next = next.filter(|slot| self.roster.covers(*slot) && is_open(slot)).take(RUN);
-        let unmade = self.unmade().filter(is_open).take(RUN);
-        unmade.chain(next).map(|slot| (slot, self.held(Target::Region(slot)))).collect()
+        let next = next.filter(move |slot| self.roster.covers(*slot) && is_open(slot)).take(RUN);
+        self.unmade().filter(is_open).take(RUN).chain(next)
     }
 
-    fn recalled_claims(&self, now: Timestamp) -> BTreeMap<Portion, MemberSet> {
+    fn recalled_portions(&self, now: Timestamp) -> impl Iterator<Item = Portion> {
         let portions = self.unasked().into_iter();
-        let lacking = portions.filter(|portion| self.lacks_claims(*portion, now));
-        let held = |portion| (portion, self.held(Target::Bill(portion)));
-        lacking.take(PORTIONS_MAX).map(held).collect()
+        portions.filter(move |portion| self.lacks_claims(*portion, now)).take(PORTIONS_MAX)
     }
 
     /// Whether claims to a portion that ended before the start may be lost.
