@@ -186,6 +186,15 @@ pub enum Request {
     Bill(Portion, Vec<ByteBuf>),
 }
 
+impl Request {
+    /// The messages whose sums are asked about, whole.
+    #[must_use]
+    pub fn entries(&self) -> &[ByteBuf] {
+        let (Self::Region(_, entries) | Self::Bill(_, entries)) = self;
+        entries
+    }
+}
+
 /// A holder's help with one request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
 pub struct Share {

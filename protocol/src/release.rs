@@ -120,8 +120,7 @@ impl<S: Scheme> Guard<S> {
         let request: Request = roster
             .open_from_collector(envelope)
             .map_err(|rejection| Refused { request: None, reason: rejection.into() })?;
-        let (Request::Region(_, entries) | Request::Bill(_, entries)) = &request;
-        let (target, digest) = (target(&request), digest(&request));
+        let (target, digest, entries) = (target(&request), digest(&request), request.entries());
         self.answer(roster, &Asked { target, digest, entries, message }, own, clock, rng)
             .map_err(|reason| Refused { request: Some((digest, target)), reason })
     }

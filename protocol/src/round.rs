@@ -12,7 +12,7 @@ use aggregation::{CombineError, Scheme};
 use serde_bytes::ByteBuf;
 
 use crate::entry::{self, Entry, Sum};
-use crate::envelope::{Envelope, Rejection};
+use crate::envelope::Rejection;
 use crate::id::{Digest, MeterId};
 use crate::message::{Outcome, Request, Share, Subject, Target};
 use crate::reading::Register;
@@ -167,23 +167,28 @@ impl<S: Scheme> Round<S> {
         }
     }
 
+    /// Whether the entries in the round are those that a request lists.
+    #[must_use]
+    pub fn is_of(&self, request: &Request) -> bool {
+        let messages = self.entries.values().map(|entry| entry.message.as_slice());
+        request.entries().iter().map(|message| message.as_slice()).eq(messages)
+    }
+
     /// Turns to the holders again with a set that was committed before, by a
-    /// request whose entries are in the round.
+    /// request whose entries are in the round; `message` is the signed request.
     ///
     /// # Errors
-    /// If `message` is no request of this collector, or for another set.
+    /// If the request is for another set.
     pub fn resume(
         &mut self,
         roster: &AcceptedRoster<S>,
+        request: &Request,
         message: Vec<u8>,
     ) -> Result<(), Rejection> {
-        let request: Request = roster.open_from_collector(&Envelope::parse(&message)?)?;
-        let (Request::Region(_, listed) | Request::Bill(_, listed)) = &request;
-        let messages = self.entries.values().map(|entry| entry.message.as_slice());
-        if !listed.iter().map(|message| message.as_slice()).eq(messages) {
+        if !self.is_of(request) {
             return Err(Rejection::Body);
         }
-        self.ask(roster, &request, message);
+        self.ask(roster, request, message);
         Ok(())
     }
 

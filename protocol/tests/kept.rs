@@ -311,8 +311,26 @@ fn what_a_clock_that_ran_ahead_erased_is_no_bar_to_a_start() {
     assert_eq!(street.disk.of(Sort::Counted).count(), 0);
     street.now = right + Duration::from_secs(1);
     street.restart_collector();
-    street.run_slot(4);
-    assert_eq!(street.sums().last(), Some(&ALL));
+    // Up to where the clock was, slots are closed.
+    let next = street.run_slot(20);
+    let opened = Event::Combined { target: Target::Region(next), counted: MEMBERS };
+    assert!(street.collector_events().contains(&opened));
+}
+
+#[test]
+fn a_set_whose_entries_are_gone_is_taken_from_its_request() {
+    for gone in [&[0][..], &[0, 1, 2, 3, 4]] {
+        let mut street = Region::<ElGamal>::open(MEMBERS);
+        street.run_slots(0..3);
+        for (at, slot) in gone.iter().flat_map(|at| (0..3).map(move |slot| (*at, slot))) {
+            let key = Key::counted(street.roster.epoch(), street.slot(slot), &meter_id(at));
+            street.disk.apply(Change::Erase(key));
+        }
+        street.restart_collector();
+        street.run_slot(3);
+        let bills: Vec<_> = (0..MEMBERS).map(|at| 4 << at).collect();
+        assert!(street.sums().ends_with(&bills), "{gone:?}");
+    }
 }
 
 #[test]

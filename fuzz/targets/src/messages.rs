@@ -296,8 +296,7 @@ fn share(body: &Share) {
 
 /// The messages in a request are strangers' like any other.
 fn request(body: &Request) {
-    let (Request::Region(_, messages) | Request::Bill(_, messages)) = body;
-    strangers(messages);
+    strangers(body.entries());
 }
 
 fn strangers(messages: &[ByteBuf]) {

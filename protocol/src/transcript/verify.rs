@@ -34,11 +34,10 @@ impl Transcript {
         roster: &AcceptedRoster<S>,
     ) -> Result<Verified, TranscriptError> {
         let request: Request = by_collector(roster, Piece::Request, &self.request)?;
-        let (Request::Region(_, messages) | Request::Bill(_, messages)) = &request;
         let (target, digest) = (release::target(&request), release::digest(&request));
         let (shares, told) = (self.shares(roster)?, self.told(roster)?);
         let listed = self.listed(roster, target)?;
-        let entries = release::read_set(roster, target, listed.as_ref(), messages)?;
+        let entries = release::read_set(roster, target, listed.as_ref(), request.entries())?;
         // The digest covers all that is checked in the batch: nobody chooses
         // its weights.
         let mut rng = Rng::from_seed(*digest.as_bytes());

@@ -11,7 +11,7 @@ use crate::entry::{Entry, EntryError};
 use crate::envelope::{Envelope, Rejection, encode};
 use crate::evidence::{About, Accusation, Evidence};
 use crate::id::{MeterId, Sender};
-use crate::message::{Share, Target};
+use crate::message::{Request, Share, Target};
 use crate::record::{Change, Key, Part, Records, Sort, Unreadable};
 use crate::roster::AcceptedRoster;
 use crate::round::{Ended, Round};
@@ -100,18 +100,50 @@ impl<S: Scheme> Book<S> {
                 self.next_slot = self.next_slot.max(slot.plus(1));
             }
             let has = |wanted| transcript.iter().any(|(part, _)| *part == wanted);
-            if !is_needed(target) {
+            if is_needed(target) {
+                let round = self.restore_round(target, &transcript);
+                let round = round.map_err(|error| KeptError::Round { target, error })?;
+                self.rounds.insert(target, round);
+            } else {
                 self.left_open.extend((!has(Part::End)).then_some(target));
-            } else if self.rounds.contains_key(&target) || !has(Part::Request) {
-                // The entries of a set may be gone: a clock that ran ahead erased
-                // them. They are asked for again.
-                let round = self.rounds.entry(target);
-                let round = round.or_insert_with(|| Round::collecting(target));
-                restore_round(&self.roster, round, &transcript)
-                    .map_err(|error| KeptError::Round { target, error })?;
             }
         }
         Ok(())
+    }
+
+    /// The round where its transcript says it stands: a committed set, the
+    /// shares while they are wanted, and its end.
+    fn restore_round(
+        &mut self,
+        target: Target,
+        transcript: &Transcript<'_>,
+    ) -> Result<Round<S>, EntryError> {
+        let round = self.rounds.remove(&target);
+        let mut round = round.unwrap_or_else(|| Round::collecting(target));
+        let part = |wanted: &Part| transcript.iter().find(|(part, _)| part == wanted);
+        if let Some((_, message)) = part(&Part::Request) {
+            let request: Request = self.roster.open_from_collector(&Envelope::parse(message)?)?;
+            if !round.is_of(&request) {
+                round = self.requested(target, &request)?;
+            }
+            round.resume(&self.roster, &request, message.to_vec())?;
+        }
+        if let Some((_, end)) = part(&Part::End) {
+            let end = ciborium::from_reader(*end).map_err(|_| Rejection::Body)?;
+            round.finish(&self.roster, end);
+        }
+        take_shares(&self.roster, &mut round, transcript)?;
+        Ok(round)
+    }
+
+    /// A round of the entries that a request lists. Those that were kept may be
+    /// others: a clock that ran ahead erases them, and some are sent again.
+    fn requested(&self, target: Target, request: &Request) -> Result<Round<S>, EntryError> {
+        let mut round = Round::collecting(target);
+        for message in request.entries() {
+            round.admit(self.read_entry(target, message)?);
+        }
+        Ok(round)
     }
 
     fn read_entry(&self, target: Target, message: &[u8]) -> Result<Entry<S>, EntryError> {
@@ -239,21 +271,12 @@ fn target_of(key: &Key) -> Result<Target, Unreadable> {
     }
 }
 
-/// Brings a round to where its transcript says it stands: a committed set, the
-/// shares while they are wanted, and its end.
-fn restore_round<S: Scheme>(
+/// Takes the shares of a transcript, while they are wanted.
+fn take_shares<S: Scheme>(
     roster: &AcceptedRoster<S>,
     round: &mut Round<S>,
     transcript: &Transcript<'_>,
 ) -> Result<(), EntryError> {
-    let part = |wanted: &Part| transcript.iter().find(|(part, _)| part == wanted);
-    if let Some((_, request)) = part(&Part::Request) {
-        round.resume(roster, request.to_vec())?;
-    }
-    if let Some((_, end)) = part(&Part::End) {
-        let end = ciborium::from_reader(*end).map_err(|_| Rejection::Body)?;
-        round.finish(roster, end);
-    }
     for (part, value) in transcript {
         match part {
             Part::Share(_) if round.request().is_some() => {
