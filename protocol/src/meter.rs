@@ -125,6 +125,8 @@ pub struct Meter<S: Scheme> {
     epochs: BTreeMap<Epoch, Membership<S>>,
     /// The latest roster without this meter, if there is no later one with it.
     without: Option<AcceptedRoster<S>>,
+    /// The epoch that it is a candidate of and whose roster does not fit.
+    refused: Option<Epoch>,
 }
 
 impl<S: Scheme> Meter<S> {
@@ -156,7 +158,8 @@ impl<S: Scheme> Meter<S> {
             outputs,
             counters,
         };
-        let mut meter = Self { core, candidate: None, epochs: BTreeMap::new(), without: None };
+        let (epochs, candidate, without, refused) = Default::default();
+        let mut meter = Self { core, candidate, epochs, without, refused };
         let last = kept.of(Sort::Roster).last().map(|(key, _)| key.epoch);
         for (key, roster) in kept.of(Sort::Roster) {
             let share = kept.get(&Key::key_share(key.epoch));

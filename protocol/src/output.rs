@@ -300,6 +300,9 @@ pub enum InvitationError {
     /// The meter was invited to a later attempt.
     #[error("this meter was invited to attempt {0} since")]
     Attempt(u32),
+    /// The meter has a share of this epoch, and has not heard its roster.
+    #[error("the roster of epoch {0} is not heard yet")]
+    Unheard(Epoch),
     /// The meter is a member of this epoch or a later one.
     #[error("this meter is a member of epoch {0}")]
     Open(Epoch),

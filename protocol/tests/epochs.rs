@@ -18,9 +18,9 @@ use aggregation::{ElGamal, Plain};
 use common::region::{
     ALL, Disk, HOLDER, MEMBERS, Region, bill_request, messages, portion, region_request,
 };
-use common::relay::{Relay, Said, Way, honest};
+use common::relay::{Bend, Relay, Said, Way, honest};
 use common::{
-    Kit, PATIENCE, START, collector_identity, collector_terms, dealt, drain, events, invited,
+    Kit, PATIENCE, START, collector_identity, collector_terms, copy, dealt, drain, events, invited,
     meter_id, new_meter, parameters, published, region_id, registrar, rng,
 };
 use protocol::collector::{Collector, TermsError};
@@ -566,4 +566,70 @@ fn an_epoch_that_was_left_out_of_ends_a_candidacy() {
     assert!(matches!(relay.said[4].last(), Some(Event::Left { epoch: SECOND, .. })));
     assert_eq!(relay.disks[4].of(Sort::Candidate).count(), 0);
     assert_eq!(meter_id(4), relay.terms.members[4].meter);
+}
+
+/// A relay in which a member has confirmed the second epoch and not heard its
+/// roster, and the invitation to the third one.
+fn overtaken(bend: Bend<'_>) -> (Relay<Plain>, Vec<u8>) {
+    let mut relay = opened::<Plain>(dealt::<Plain>());
+    begin_second(&mut relay);
+    relay.run(Duration::from_mins(1), bend);
+    let second = relay.roster().unwrap();
+    assert_eq!(second.epoch(), SECOND);
+    let invitation = Invitation {
+        previous: *second.digest(),
+        attempt: 0,
+        collector: collector_identity().key(),
+        parameters: dealt::<Plain>(),
+        members: invited(MEMBERS),
+    };
+    let message = registrar().invite(&region_id(), Epoch(3), &invitation);
+    relay.said[4].clear();
+    relay.meters[4].handle_message(&message, relay.now);
+    (relay, message)
+}
+
+#[test]
+fn an_invitation_that_overtakes_a_roster_costs_no_share() {
+    let mut losing = |said: &Said<'_>| {
+        if said.is(Way::Down(4), Kind::Roster) { Vec::new() } else { said.whole() }
+    };
+    let (mut relay, message) = overtaken(&mut losing);
+    relay.run(Duration::from_mins(1), &mut honest);
+    let error = InvitationError::Unheard(SECOND);
+    let refused = Event::InvitationRefused { epoch: Epoch(3), error };
+    assert_eq!(relay.said[4][0], refused);
+    assert!(matches!(relay.said[4][1..], [Event::Joined { epoch: SECOND, .. }]));
+    relay.meters[4].handle_message(&message, relay.now);
+    let said = events(&drain(&mut relay.meters[4]));
+    assert_eq!(said, [Event::Invited { epoch: Epoch(3), members: MEMBERS }]);
+}
+
+#[test]
+fn a_roster_that_does_not_fit_keeps_nobody_from_the_next_epoch() {
+    let mut bending = |said: &Said<'_>| {
+        let other = |roster: &mut Roster| roster.dealings = Digest::LAST;
+        if said.is(Way::Down(4), Kind::Roster) { vec![said.bent(other)] } else { said.whole() }
+    };
+    let (mut relay, _) = overtaken(&mut bending);
+    let said = events(&drain(&mut relay.meters[4]));
+    assert_eq!(said, [Event::Invited { epoch: Epoch(3), members: MEMBERS }]);
+}
+
+#[test]
+fn a_collector_whose_copy_is_of_an_earlier_attempt_opens_the_epoch_with_a_later_one() {
+    let mut relay = opened::<Plain>(dealt::<Plain>());
+    begin_second(&mut relay);
+    // One meter is silent at first, all of them later.
+    let mut losing = |said: &Said<'_>| match (said.way, said.attempt) {
+        (Way::Up(4), 0) | (Way::Up(_), 1..) => Vec::new(),
+        _ => said.whole(),
+    };
+    relay.run(Duration::ZERO, &mut losing);
+    let kept = copy(&relay.disk, Sort::ALL);
+    relay.run(PATIENCE + Duration::from_mins(1), &mut losing);
+    relay.disk = kept;
+    relay.restart_collector();
+    relay.run(PATIENCE + Duration::from_mins(1), &mut honest);
+    assert_eq!(relay.roster().unwrap().epoch(), SECOND);
 }

@@ -23,6 +23,9 @@ use super::Core;
 const SOON: Duration = Duration::from_secs(1);
 /// The shortest time between two helps: each is as long as all dealings.
 const RARELY: Duration = Duration::from_secs(10);
+/// Attempts that may have begun since the copy was made that a collector was
+/// restored from. Members answer none before their latest.
+const SINCE_COPY: u32 = 1000;
 
 pub(super) struct Opening<S: Scheme> {
     epoch: Epoch,
@@ -42,6 +45,8 @@ pub(super) struct Opening<S: Scheme> {
     is_behind: bool,
     /// Whether too few are left for the next attempt.
     is_stalled: bool,
+    /// Attempts that members may know of and the disk does not.
+    lost: u32,
 }
 
 /// What a collector keeps of a ceremony, to go on with it after a restart.
@@ -68,7 +73,7 @@ impl<S: Scheme> Opening<S> {
         (soon, before): (bool, Option<Box<Self>>),
         now: Timestamp,
     ) -> Self {
-        let attempt = before.map_or(0, |before| before.attempt.saturating_add(1));
+        let attempt = before.map_or(0, |before| before.next_attempt());
         let left_out = left_out(core, next.0);
         Self::start(core, registrar, next, (soon, (attempt, left_out)), now)
     }
@@ -91,9 +96,14 @@ impl<S: Scheme> Opening<S> {
         let attempt = if same {
             (kept.attempt, kept.left_out)
         } else {
-            (kept.attempt.saturating_add(1), left_out(core, epoch))
+            (kept.attempt.saturating_add(SINCE_COPY), left_out(core, epoch))
         };
-        Some(Self::start(core, registrar, (epoch, previous), (kept.soon, attempt), now))
+        let resumed = Self::start(core, registrar, (epoch, previous), (kept.soon, attempt), now);
+        Some(Self { lost: if same { SINCE_COPY } else { 0 }, ..resumed })
+    }
+
+    fn next_attempt(&self) -> u32 {
+        self.attempt.saturating_add(1).saturating_add(self.lost)
     }
 
     fn start(
@@ -106,7 +116,7 @@ impl<S: Scheme> Opening<S> {
         let invitation = invitation(core, (previous, attempt), &left_out);
         let ceremony = Ceremony::open(registrar, &core.terms.region, epoch, invitation);
         let retry = Retry::started(now, &mut core.rng);
-        let (step, is_behind, is_stalled) = (Step::Parts, false, false);
+        let (step, is_behind, is_stalled, lost) = (Step::Parts, false, false, 0);
         let mut opening = Self {
             epoch,
             previous,
@@ -120,6 +130,7 @@ impl<S: Scheme> Opening<S> {
             said: now,
             is_behind,
             is_stalled,
+            lost,
         };
         opening.keep(core);
         opening.say(core, now);
@@ -157,11 +168,11 @@ impl<S: Scheme> Opening<S> {
 
     /// Begins the next attempt.
     pub(super) fn again(&mut self, core: &mut Core<S>, registrar: &Registrar, now: Timestamp) {
-        self.attempt = self.attempt.saturating_add(1);
+        self.attempt = self.next_attempt();
         let invitation = invitation(core, (self.previous, self.attempt), &self.left_out);
         self.ceremony = Ceremony::open(registrar, &core.terms.region, self.epoch, invitation);
         (self.step, self.since) = (Step::Parts, now);
-        (self.is_behind, self.is_stalled) = (false, false);
+        (self.is_behind, self.is_stalled, self.lost) = (false, false, 0);
         self.retry = Retry::started(now, &mut core.rng);
         self.keep(core);
         self.say(core, now);
@@ -274,7 +285,7 @@ impl<S: Scheme> Opening<S> {
             if !absent.is_empty() {
                 self.go_on_without(core, registrar, absent, now);
             }
-        } else if !self.left_out.is_empty() {
+        } else if !self.left_out.is_empty() || self.lost > 0 {
             self.ask_again(core);
             self.again(core, registrar, now);
         }

@@ -63,6 +63,13 @@ impl<S: Scheme> Meter<S> {
         if let Some(open) = latest.or(later) {
             return Err(InvitationError::Open(open));
         }
+        // An invitation may overtake the roster before it, and with a candidate
+        // its share goes.
+        let waits = |of: &Epoch| of.0.checked_add(1) == Some(epoch.0) && self.refused != Some(*of);
+        let before = candidate.map(|candidate| candidate.place().epoch).filter(waits);
+        if let Some(before) = before {
+            return Err(InvitationError::Unheard(before));
+        }
         let here = candidate.filter(|candidate| candidate.place().epoch == epoch);
         let attempt = here.map_or(0, |candidate| candidate.invitation().attempt);
         if body.attempt < attempt {
@@ -101,9 +108,13 @@ impl<S: Scheme> Meter<S> {
             candidate.place().epoch == epoch && candidate.invitation().attempt < attempt
         };
         if self.candidate.as_ref().is_some_and(|(candidate, _)| is_over(candidate)) {
-            self.candidate = None;
-            self.core.persist(Change::Erase(Key::candidate()));
+            self.forget_candidate();
         }
+    }
+
+    fn forget_candidate(&mut self) {
+        self.candidate = None;
+        self.core.persist(Change::Erase(Key::candidate()));
     }
 
     /// Says again what came before its step, to a collector that asks for it.
@@ -226,7 +237,9 @@ impl<S: Scheme> Meter<S> {
             return self.leave(bytes);
         }
         if let Some((candidate, _)) = &self.candidate {
-            self.check_for_member(&roster, candidate)?;
+            let checked = self.check_for_member(&roster, candidate);
+            self.refused = checked.is_err().then(|| roster.epoch());
+            checked?;
         }
         let Some((candidate, _)) = self.candidate.take() else { return Ok(()) };
         let (epoch, first_slot) = (roster.epoch(), roster.body().first_slot);
@@ -272,8 +285,7 @@ impl<S: Scheme> Meter<S> {
         self.core.persist(Change::Write(Key::roster(epoch), bytes.to_vec().into()));
         let overtaken = |candidate: &Candidate<S>| candidate.place().epoch <= epoch;
         if self.candidate.as_ref().is_some_and(|(candidate, _)| overtaken(candidate)) {
-            self.candidate = None;
-            self.core.persist(Change::Erase(Key::candidate()));
+            self.forget_candidate();
         }
         self.core.event(Event::Left { epoch, first_slot });
         self.stay_outside(roster);
