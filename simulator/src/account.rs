@@ -17,6 +17,8 @@ pub(crate) struct Given {
     made: Vec<(Slot, Quantities)>,
     /// What they hold beside these readings.
     pub(crate) carried: Vec<((Register, Slot), u64)>,
+    /// Contributions that were settled before what was due.
+    pub(crate) settled: BTreeSet<Slot>,
     /// Whether the end of an epoch gave up what was not settled.
     pub(crate) was_erased: bool,
 }
@@ -71,13 +73,24 @@ impl Account {
         self.is_restored = true;
     }
 
+    /// Contributions that the meter does not hold as unsettled any more.
+    pub(crate) fn gone<S: Scheme>(&self, meter: &Meter<S>) -> BTreeSet<Slot> {
+        let gone = self.open.keys().filter(|slot| meter.contents(**slot).is_none());
+        gone.copied().collect()
+    }
+
     /// Notes which contributions are settled. What an epoch's end gave up is
     /// none of them.
-    pub(crate) fn settle<S: Scheme>(&mut self, meter: &Meter<S>, was_erased: bool) {
-        let gone = self.open.extract_if(.., |slot, _| meter.contents(*slot).is_none());
-        let gone: Vec<_> = gone.collect();
-        if !was_erased || self.is_restored {
-            self.settled.extend(gone);
+    pub(crate) fn settle<S: Scheme>(
+        &mut self,
+        meter: &Meter<S>,
+        (settled, was_erased): (&BTreeSet<Slot>, bool),
+    ) {
+        for slot in self.gone(meter) {
+            let Some(holds) = self.open.remove(&slot) else { continue };
+            if !was_erased || settled.contains(&slot) || self.is_restored {
+                self.settled.insert(slot, holds);
+            }
         }
     }
 

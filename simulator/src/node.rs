@@ -279,6 +279,9 @@ impl<S: Scheme> Node<S> {
             Cause::Connected => machine.handle_connected(clock),
             Cause::Disconnected | Cause::Time => {}
         }
+        if let Machine::Meter(meter) = machine {
+            turn.given.settled = self.account.gone(meter);
+        }
         for _ in 0..AT_ONCE {
             if machine.poll_timeout().is_some_and(|due| due <= clock) {
                 machine.handle_timeout(clock);
@@ -301,14 +304,14 @@ impl<S: Scheme> Node<S> {
 
     /// Notes that a turn is durable.
     pub(crate) fn commit(&mut self, changes: Vec<Change>, given: Given) {
-        let was_erased = given.was_erased;
+        let (settled, was_erased) = (given.settled.clone(), given.was_erased);
         self.account.take(given);
         if changes.is_empty() {
             return;
         }
         self.disk.commit(changes);
         if let Some(Machine::Meter(meter)) = &self.machine {
-            self.account.settle(meter, was_erased);
+            self.account.settle(meter, (&settled, was_erased));
         }
     }
 

@@ -93,11 +93,11 @@ impl<S: Scheme> World<S> {
         Ok(())
     }
 
-    /// Asks for an epoch of all meters.
+    /// Asks for an epoch of all meters. One that was away until the deadline of
+    /// a challenge has its operator's excuse.
     fn gather(&mut self) -> Result<(), Violation> {
         let latest = self.judge.rosters.keys().next_back().copied().unwrap_or_default();
-        let ids = self.impaired.iter().filter_map(|number| self.id(*number));
-        self.readmitted = ids.map(|meter| (meter.clone(), latest)).collect();
+        self.readmitted = self.ids.iter().map(|meter| (meter.clone(), latest)).collect();
         match self.next_epoch(0..self.plan.meters) {
             Ok(()) => Ok(()),
             Err(NextEpochError::Violation(violation)) => Err(violation),
