@@ -43,6 +43,9 @@ struct Core<S: Scheme> {
     decoder: Arc<S::Decoder>,
     outputs: VecDeque<Output>,
     counters: BTreeMap<&'static str, u64>,
+    /// Whether this start may have been from a copy of some time ago: not after
+    /// all members have answered an attempt.
+    is_copy: bool,
     /// Who has not proved what it was asked to.
     unproven: BTreeMap<MeterId, unproven::Kept>,
 }
@@ -113,7 +116,8 @@ impl<S: Scheme> Collector<S> {
         let terms = terms.checked()?;
         let (outputs, counters) = (VecDeque::new(), BTreeMap::new());
         let unproven = unproven::of(kept).map_err(KeptError::from)?;
-        let core = Core { terms, identity, rng, decoder, outputs, counters, unproven };
+        let is_copy = kept.of(Sort::Ceremony).chain(kept.of(Sort::Roster)).next().is_some();
+        let core = Core { terms, identity, rng, decoder, outputs, counters, is_copy, unproven };
         let past = Past::restore(kept).map_err(RosterError::Rejected)?;
         let mut collector = Self { core, registrar, books: BTreeMap::new(), past, opening: None };
         for (_, roster) in kept.of(Sort::Roster) {

@@ -45,8 +45,6 @@ pub(super) struct Opening<S: Scheme> {
     is_behind: bool,
     /// Whether too few are left for the next attempt.
     is_stalled: bool,
-    /// Attempts that members may know of and the disk does not.
-    lost: u32,
 }
 
 /// What a collector keeps of a ceremony, to go on with it after a restart.
@@ -73,7 +71,7 @@ impl<S: Scheme> Opening<S> {
         (soon, before): (bool, Option<Box<Self>>),
         now: Timestamp,
     ) -> Self {
-        let attempt = before.map_or(0, |before| before.next_attempt());
+        let attempt = before.map_or(0, |before| before.next_attempt(core));
         let left_out = left_out(core, next.0);
         Self::start(core, registrar, next, (soon, (attempt, left_out)), now)
     }
@@ -98,12 +96,12 @@ impl<S: Scheme> Opening<S> {
         } else {
             (kept.attempt.saturating_add(SINCE_COPY), left_out(core, epoch))
         };
-        let resumed = Self::start(core, registrar, (epoch, previous), (kept.soon, attempt), now);
-        Some(Self { lost: if same { SINCE_COPY } else { 0 }, ..resumed })
+        Some(Self::start(core, registrar, (epoch, previous), (kept.soon, attempt), now))
     }
 
-    fn next_attempt(&self) -> u32 {
-        self.attempt.saturating_add(1).saturating_add(self.lost)
+    fn next_attempt(&self, core: &Core<S>) -> u32 {
+        let lost = if core.is_copy { SINCE_COPY } else { 0 };
+        self.attempt.saturating_add(1).saturating_add(lost)
     }
 
     fn start(
@@ -116,7 +114,7 @@ impl<S: Scheme> Opening<S> {
         let invitation = invitation(core, (previous, attempt), &left_out);
         let ceremony = Ceremony::open(registrar, &core.terms.region, epoch, invitation);
         let retry = Retry::started(now, &mut core.rng);
-        let (step, is_behind, is_stalled, lost) = (Step::Parts, false, false, 0);
+        let (step, is_behind, is_stalled) = (Step::Parts, false, false);
         let mut opening = Self {
             epoch,
             previous,
@@ -130,7 +128,6 @@ impl<S: Scheme> Opening<S> {
             said: now,
             is_behind,
             is_stalled,
-            lost,
         };
         opening.keep(core);
         opening.say(core, now);
@@ -168,11 +165,11 @@ impl<S: Scheme> Opening<S> {
 
     /// Begins the next attempt.
     pub(super) fn again(&mut self, core: &mut Core<S>, registrar: &Registrar, now: Timestamp) {
-        self.attempt = self.next_attempt();
+        self.attempt = self.next_attempt(core);
         let invitation = invitation(core, (self.previous, self.attempt), &self.left_out);
         self.ceremony = Ceremony::open(registrar, &core.terms.region, self.epoch, invitation);
         (self.step, self.since) = (Step::Parts, now);
-        (self.is_behind, self.is_stalled, self.lost) = (false, false, 0);
+        (self.is_behind, self.is_stalled) = (false, false);
         self.retry = Retry::started(now, &mut core.rng);
         self.keep(core);
         self.say(core, now);
@@ -234,7 +231,7 @@ impl<S: Scheme> Opening<S> {
         }
         let step = self.ceremony.step();
         if step != self.step {
-            (self.step, self.since) = (step, now);
+            (self.step, self.since, core.is_copy) = (step, now, false);
             self.retry = Retry::started(now, &mut core.rng);
             match step {
                 Step::Complete => self.keep_standing(core),
@@ -285,7 +282,7 @@ impl<S: Scheme> Opening<S> {
             if !absent.is_empty() {
                 self.go_on_without(core, registrar, absent, now);
             }
-        } else if !self.left_out.is_empty() || self.lost > 0 {
+        } else if !self.left_out.is_empty() || core.is_copy {
             self.ask_again(core);
             self.again(core, registrar, now);
         }
