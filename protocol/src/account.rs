@@ -3,7 +3,7 @@
 //!
 //! It holds energy in Wh, for the household's own terminal and nobody else.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aggregation::{Participant, Scheme};
 use serde::Serialize;
@@ -11,7 +11,7 @@ use zeroize::Zeroize;
 
 use crate::id::{Epoch, RegionId};
 use crate::listing::{self, Listed};
-use crate::meter::{Gap, Pool, Quantities, Standing, StoredSent, Terms, pool_of};
+use crate::meter::{Gap, Pool, Quantities, Standing, StoredSent, Terms, pool_of, standings};
 use crate::portion::Portion;
 use crate::reading::Register;
 use crate::record::{self, Key, Records, Sort, Unreadable};
@@ -181,10 +181,13 @@ fn of_epoch<S: Scheme>(
 ) -> Result<OfEpoch, Unreadable> {
     let finals = listing::kept(roster, kept)?.into_iter().map(|(listed, _)| listed);
     let finals: Vec<_> = finals.collect();
+    let settled = standings(kept, roster.epoch())?;
+    let settled: BTreeMap<_, _> = settled.into_values().flatten().collect();
     let mut sent = Vec::new();
     for (key, bytes) in kept.within(Sort::Sent, roster.epoch()) {
         let stored: StoredSent = record::read(key, bytes)?;
-        sent.push((Slot(key.position), stored.standing));
+        let slot = Slot(key.position);
+        sent.push((slot, settled.get(&slot).copied().unwrap_or(stored.standing)));
     }
     let gaps = kept.within(Sort::Gap, roster.epoch()).map(|record| of_gap(roster, record));
     let tariff = &roster.parameters().tariff;

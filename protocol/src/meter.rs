@@ -37,7 +37,7 @@ pub use marks::measured_until;
 pub use measured::{Measured, Quantities, Stand, Stands};
 pub(crate) use membership::Gap;
 use membership::Membership;
-pub(crate) use outbox::{Standing, StoredSent, digest as contribution_digest};
+pub(crate) use outbox::{Standing, StoredSent, digest as contribution_digest, standings};
 use pools::Pools;
 pub(crate) use pools::{Pool, place as pool_of};
 
@@ -417,6 +417,7 @@ impl<S: Scheme> Meter<S> {
             self.core.persist(Change::Erase(Key::key_share(epoch)));
             for sort in [
                 Sort::Sent,
+                Sort::Standings,
                 Sort::Answer,
                 Sort::Bill,
                 Sort::Claim,

@@ -81,6 +81,8 @@ sorts! {
     Unproven = 22,
     /// Slots in which a meter may have contributed what its disk has lost.
     Doubt = 23,
+    /// What final listings made of a meter's contributions to a portion.
+    Standings = 24,
 }
 
 impl Sort {
@@ -177,6 +179,12 @@ impl Key {
 
     fn of_portion(sort: Sort, epoch: Epoch, Portion { window, step }: Portion) -> Self {
         Self::at(sort, epoch, window.0, step.to_string())
+    }
+
+    /// What became of a meter's contributions to a portion.
+    #[must_use]
+    pub fn standings(epoch: Epoch, portion: Portion) -> Self {
+        Self::of_portion(Sort::Standings, epoch, portion)
     }
 
     /// A meter's own claim.

@@ -1,128 +1,32 @@
 //! What a meter has contributed: kept until no window can need it any more,
 //! and sent again until the collector has receipted it.
 
-use std::collections::BTreeMap;
+mod sent;
 
-use aggregation::{Rng, Scheme, Stored as _};
-use serde::{Deserialize, Serialize};
-use serde_bytes::ByteBuf;
-use zeroize::{Zeroize, Zeroizing};
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::envelope::{Envelope, encode};
+use aggregation::{Rng, Scheme};
+
+use crate::envelope::encode;
 use crate::id::{Digest, Epoch};
 use crate::message::Receipt;
 use crate::parameters::RangeProofs;
+use crate::portion::Portion;
 use crate::range_proof::Own;
 use crate::reading::Register;
-use crate::record::{self, Change, Key, Records, Sort, Unreadable};
+use crate::record::{Change, Key, Records, Sort, Unreadable};
 use crate::retry::Retry;
 use crate::slot::{Slot, Timestamp};
 
 use super::Quantities;
-
-/// What was retained of a slot, by register.
-pub(super) type Retained<S> = BTreeMap<Register, <S as Scheme>::Retained>;
-
-/// What a final listing made of a contribution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Standing {
-    /// No final listing of its slot was seen.
-    Unsettled,
-    /// It is in the sum of its slot, and in no bill.
-    Counted,
-    /// It is in the sum of its slot, and in a claim.
-    Claimed,
-    /// It is in no sum, and its energy went into the pool.
-    Pooled,
-    /// Its slot is void.
-    Void,
-}
-
-/// One slot's contribution with what it takes to claim it.
-pub(super) struct Sent<S: Scheme> {
-    pub(super) message: Vec<u8>,
-    retained: Retained<S>,
-    /// What it holds in Wh, while it may have to be carried or proved.
-    energy: Quantities,
-    pub(super) standing: Standing,
-    /// The signed receipt, if there is one; the best one of several.
-    receipt: Option<(Receipt, Vec<u8>)>,
-    /// Whether the disk holds it as it is.
-    is_written: bool,
-}
-
-/// A contribution as the disk holds it.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct StoredSent {
-    pub(crate) message: ByteBuf,
-    retained: BTreeMap<Register, ByteBuf>,
-    energy: Quantities,
-    pub(crate) standing: Standing,
-    pub(crate) receipt: Option<ByteBuf>,
-}
-
-impl<S: Scheme> Drop for Sent<S> {
-    fn drop(&mut self) {
-        self.forget_energy();
-    }
-}
-
-impl Drop for StoredSent {
-    fn drop(&mut self) {
-        self.energy.values_mut().for_each(Zeroize::zeroize);
-        self.retained.values_mut().for_each(|bytes| bytes.zeroize());
-    }
-}
-
-impl<S: Scheme> Sent<S> {
-    fn forget_energy(&mut self) {
-        for wh in self.energy.values_mut() {
-            wh.zeroize();
-        }
-        self.energy.clear();
-    }
-
-    fn to_stored(&self) -> Zeroizing<Vec<u8>> {
-        let stored = |(register, kept): (&Register, &S::Retained)| {
-            (*register, ByteBuf::from(std::mem::take(&mut *kept.to_stored())))
-        };
-        let record = StoredSent {
-            message: self.message.clone().into(),
-            retained: self.retained.iter().map(stored).collect(),
-            energy: self.energy.clone(),
-            standing: self.standing,
-            receipt: self.receipt.as_ref().map(|(_, message)| message.clone().into()),
-        };
-        Zeroizing::new(encode(&record))
-    }
-
-    fn from_stored(key: &Key, bytes: &[u8]) -> Result<Self, Unreadable> {
-        let record: StoredSent = record::read(key, bytes)?;
-        let retained = record.retained.iter().map(|(register, bytes)| {
-            let kept = S::Retained::from_stored(bytes).map_err(|_| Unreadable::from(key))?;
-            Ok((*register, kept))
-        });
-        let retained = retained.collect::<Result<_, Unreadable>>()?;
-        let receipt = |message: &ByteBuf| {
-            let body = Envelope::parse(message).and_then(|envelope| envelope.peek());
-            body.map(|body| (body, message.to_vec())).map_err(|_| Unreadable::from(key))
-        };
-        let receipt = record.receipt.as_ref().map(receipt).transpose()?;
-        Ok(Self {
-            message: record.message.to_vec(),
-            retained,
-            energy: record.energy.clone(),
-            standing: record.standing,
-            receipt,
-            is_written: true,
-        })
-    }
-}
+pub(super) use sent::{Retained, Sent};
+pub(crate) use sent::{Standing, StoredSent, standings};
 
 pub(super) struct Outbox<S: Scheme> {
     epoch: Epoch,
     slots: BTreeMap<Slot, Sent<S>>,
+    /// Portions whose standings the disk does not hold as they are.
+    unwritten: BTreeSet<Portion>,
     retry: Option<Retry>,
     /// Whether what was counted may have to be proved to lie in its range.
     is_audited: bool,
@@ -131,7 +35,8 @@ pub(super) struct Outbox<S: Scheme> {
 impl<S: Scheme> Outbox<S> {
     pub(super) fn new(epoch: Epoch, range_proofs: RangeProofs) -> Self {
         let is_audited = range_proofs == RangeProofs::Audit;
-        Self { epoch, slots: BTreeMap::new(), retry: None, is_audited }
+        let (slots, unwritten, retry) = Default::default();
+        Self { epoch, slots, unwritten, retry, is_audited }
     }
 
     /// Takes up what was kept of the epoch.
@@ -143,8 +48,23 @@ impl<S: Scheme> Outbox<S> {
         for (key, bytes) in kept.within(Sort::Sent, self.epoch) {
             self.slots.insert(Slot(key.position), Sent::from_stored(key, bytes)?);
         }
+        self.restore_standings(kept)?;
         self.retry = Some(Retry::started(now, rng));
         self.rest_if_done();
+        Ok(())
+    }
+
+    fn restore_standings(&mut self, kept: &Records) -> Result<(), Unreadable> {
+        for (portion, standings) in standings(kept, self.epoch)? {
+            for (slot, standing) in standings {
+                if let Some(sent) = self.slots.get_mut(&slot) {
+                    (sent.standing, sent.portion) = (standing, Some(portion));
+                    if !needs_energy(self.is_audited, standing) {
+                        sent.forget_energy();
+                    }
+                }
+            }
+        }
         Ok(())
     }
 
@@ -168,7 +88,8 @@ impl<S: Scheme> Outbox<S> {
         (now, rng): (Timestamp, &mut Rng),
     ) -> Change {
         let standing = Standing::Unsettled;
-        let sent = Sent { message, retained, energy, standing, receipt: None, is_written: true };
+        let (portion, receipt, is_written) = (None, None, true);
+        let sent = Sent { message, retained, energy, standing, portion, receipt, is_written };
         let record = sent.to_stored();
         self.slots.insert(slot, sent);
         self.retry = Some(Retry::started(now, rng));
@@ -191,15 +112,29 @@ impl<S: Scheme> Outbox<S> {
         true
     }
 
-    /// The receipts that are not on the disk yet.
+    /// The receipts and standings that are not on the disk yet. Those of a
+    /// portion change together, and in a small record.
     pub(super) fn unwritten(&mut self) -> Vec<Change> {
         let epoch = self.epoch;
+        let portions = std::mem::take(&mut self.unwritten).into_iter();
+        let standings = portions.map(|portion| {
+            let record = encode(&self.of_portion(portion));
+            Change::Write(Key::standings(epoch, portion), record.into())
+        });
+        let mut changes: Vec<_> = standings.collect();
         let unwritten = self.slots.iter_mut().filter(|(_, sent)| !sent.is_written);
         let write = |(slot, sent): (&Slot, &mut Sent<S>)| {
             sent.is_written = true;
             Change::Write(Key::sent(epoch, *slot), sent.to_stored())
         };
-        unwritten.map(write).collect()
+        changes.extend(unwritten.map(write));
+        changes
+    }
+
+    /// What became of the contributions to a portion.
+    fn of_portion(&self, portion: Portion) -> BTreeMap<Slot, Standing> {
+        let sent = self.slots.iter().filter(|(_, sent)| sent.portion == Some(portion));
+        sent.map(|(slot, sent)| (*slot, sent.standing)).collect()
     }
 
     /// The signed receipt that says that a slot's contribution was on time.
@@ -211,11 +146,15 @@ impl<S: Scheme> Outbox<S> {
     /// Notes what became of a contribution, and hands out its energy where
     /// that waits from now on; none if there is no such contribution, or if
     /// that was noted before.
-    pub(super) fn settle(&mut self, slot: Slot, standing: Standing) -> Option<Quantities> {
+    pub(super) fn settle(
+        &mut self,
+        (portion, slot): (Portion, Slot),
+        standing: Standing,
+    ) -> Option<Quantities> {
         let sent = self.slots.get_mut(&slot).filter(|sent| sent.standing == Standing::Unsettled)?;
-        sent.standing = standing;
-        sent.is_written = false;
-        let stays = self.is_audited && standing == Standing::Counted;
+        (sent.standing, sent.portion) = (standing, Some(portion));
+        self.unwritten.insert(portion);
+        let stays = needs_energy(self.is_audited, standing);
         let energy = if stays { Quantities::new() } else { std::mem::take(&mut sent.energy) };
         self.rest_if_done();
         Some(energy)
@@ -226,7 +165,10 @@ impl<S: Scheme> Outbox<S> {
         for slot in slots {
             if let Some(sent) = self.slots.get_mut(slot) {
                 sent.standing = Standing::Claimed;
-                sent.is_written = false;
+                match sent.portion {
+                    Some(portion) => _ = self.unwritten.insert(portion),
+                    None => sent.is_written = false,
+                }
             }
         }
     }
@@ -295,7 +237,14 @@ impl<S: Scheme> Outbox<S> {
         let epoch = self.epoch;
         let settled = |sent: &Sent<S>| sent.standing != Standing::Unsettled;
         let over = self.slots.extract_if(..before, |slot, sent| settled(sent) && !is_needed(*slot));
-        let changes = over.map(|(slot, _)| Change::Erase(Key::sent(epoch, slot))).collect();
+        let over: Vec<_> = over.map(|(slot, sent)| (slot, sent.portion)).collect();
+        let portions: BTreeSet<_> = over.iter().filter_map(|(_, portion)| *portion).collect();
+        let gone = portions.into_iter().filter(|portion| self.of_portion(*portion).is_empty());
+        let gone: Vec<_> = gone.collect();
+        self.unwritten.retain(|portion| !gone.contains(portion));
+        let sent = over.into_iter().map(|(slot, _)| Key::sent(epoch, slot));
+        let gone = gone.into_iter().map(|portion| Key::standings(epoch, portion));
+        let changes = sent.chain(gone).map(Change::Erase).collect();
         for (_, sent) in self.slots.range_mut(..before) {
             if settled(sent) && !sent.energy.is_empty() {
                 sent.forget_energy();
@@ -310,6 +259,15 @@ impl<S: Scheme> Outbox<S> {
         if self.unreceipted().next().is_none() {
             self.retry = None;
         }
+    }
+}
+
+/// Whether what a contribution holds may have to be carried or proved.
+fn needs_energy(is_audited: bool, standing: Standing) -> bool {
+    match standing {
+        Standing::Unsettled => true,
+        Standing::Counted | Standing::Claimed => is_audited,
+        Standing::Pooled | Standing::Void => false,
     }
 }
 

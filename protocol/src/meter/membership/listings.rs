@@ -93,7 +93,9 @@ impl<S: Scheme> Membership<S> {
         let (mut pooled, mut void) = (0, 0);
         for (slot, standing) in standings {
             let standing = core.doubts.without_carry(slot, standing);
-            let Some(energy) = self.outbox.settle(slot, standing) else { continue };
+            let Some(energy) = self.outbox.settle((portion, slot), standing) else {
+                continue;
+            };
             pooled += u32::from(standing == Standing::Pooled);
             void += u32::from(standing == Standing::Void);
             for (register, wh) in energy {
@@ -110,11 +112,10 @@ impl<S: Scheme> Membership<S> {
     pub(in crate::meter) fn give_up(&mut self, core: &mut Core) {
         let unsettled: Vec<_> = self.outbox.unsettled().collect();
         for slot in unsettled {
-            let Some(step) = portion_of(&self.roster, slot).and_then(|of| self.step_name(of))
-            else {
-                continue;
-            };
-            for (register, wh) in self.outbox.settle(slot, Standing::Void).unwrap_or_default() {
+            let Some(portion) = portion_of(&self.roster, slot) else { continue };
+            let Some(step) = self.step_name(portion) else { continue };
+            let energy = self.outbox.settle((portion, slot), Standing::Void);
+            for (register, wh) in energy.unwrap_or_default() {
                 move_energy(core, Standing::Void, (register, &step), (1, wh));
             }
         }
