@@ -49,3 +49,22 @@ fn a_meter_commits_twice_for_a_slot_three_times_for_a_portion_and_twice_for_an_e
         assert_eq!(commits(parameters), [window, window, window + 2, window]);
     }
 }
+
+#[test]
+fn a_contributions_record_keeps_its_length_when_its_receipt_comes() {
+    let mut street = Region::<Plain>::open(MEMBERS);
+    street.run_slot(0);
+    let slot = street.end_slot(1);
+    (0..MEMBERS).for_each(|at| drop(street.read(at, slot, 1 << at)));
+    let kept = |street: &Region<Plain>| {
+        let (_, record) = street.disks[HOLDER].of(Sort::Sent).last().unwrap();
+        record.to_vec()
+    };
+    let without = kept(&street);
+    (0..MEMBERS).for_each(|at| street.meters[at].handle_connected(street.now));
+    street.deliver();
+    street.close(slot);
+    let with = kept(&street);
+    assert_ne!(without, with);
+    assert_eq!(without.len(), with.len());
+}

@@ -28,6 +28,8 @@ pub(super) struct Outbox<S: Scheme> {
     /// Portions whose standings the disk does not hold as they are.
     unwritten: BTreeSet<Portion>,
     retry: Option<Retry>,
+    /// How long the latest receipt was.
+    room: usize,
     /// Whether what was counted may have to be proved to lie in its range.
     is_audited: bool,
 }
@@ -35,8 +37,8 @@ pub(super) struct Outbox<S: Scheme> {
 impl<S: Scheme> Outbox<S> {
     pub(super) fn new(epoch: Epoch, range_proofs: RangeProofs) -> Self {
         let is_audited = range_proofs == RangeProofs::Audit;
-        let (slots, unwritten, retry) = Default::default();
-        Self { epoch, slots, unwritten, retry, is_audited }
+        let (slots, unwritten, retry, room) = Default::default();
+        Self { epoch, slots, unwritten, retry, room, is_audited }
     }
 
     /// Takes up what was kept of the epoch.
@@ -48,6 +50,7 @@ impl<S: Scheme> Outbox<S> {
         for (key, bytes) in kept.within(Sort::Sent, self.epoch) {
             self.slots.insert(Slot(key.position), Sent::from_stored(key, bytes)?);
         }
+        self.room = self.slots.values().next_back().map_or(0, |sent| sent.room);
         self.restore_standings(kept)?;
         self.retry = Some(Retry::started(now, rng));
         self.rest_if_done();
@@ -88,8 +91,8 @@ impl<S: Scheme> Outbox<S> {
         (now, rng): (Timestamp, &mut Rng),
     ) -> Change {
         let standing = Standing::Unsettled;
-        let (portion, receipt, is_written) = (None, None, true);
-        let sent = Sent { message, retained, energy, standing, portion, receipt, is_written };
+        let (portion, receipt, room, is_written) = (None, None, self.room, true);
+        let sent = Sent { message, retained, energy, standing, portion, receipt, room, is_written };
         let record = sent.to_stored();
         self.slots.insert(slot, sent);
         self.retry = Some(Retry::started(now, rng));
@@ -106,6 +109,7 @@ impl<S: Scheme> Outbox<S> {
         let known = sent.receipt.as_ref().map(|(known, _)| known.on_time);
         if known.is_none_or(|on_time| receipt.on_time && !on_time) {
             sent.receipt = Some((receipt, message.to_vec()));
+            self.room = message.len();
             sent.is_written = false;
         }
         self.rest_if_done();

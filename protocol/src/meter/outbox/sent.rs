@@ -47,6 +47,8 @@ pub(in crate::meter) struct Sent<S: Scheme> {
     pub(super) portion: Option<Portion>,
     /// The signed receipt, if there is one; the best one of several.
     pub(super) receipt: Option<(Receipt, Vec<u8>)>,
+    /// How long a receipt is expected to be.
+    pub(super) room: usize,
     /// Whether the disk holds all but the standing as it is.
     pub(super) is_written: bool,
 }
@@ -60,6 +62,10 @@ pub(crate) struct StoredSent {
     /// As it was when this was written: that of a portion's standings is newer.
     pub(crate) standing: Standing,
     pub(crate) receipt: Option<ByteBuf>,
+    /// As many bytes as its receipt will have: a record that keeps its length is
+    /// written again in its place.
+    #[serde(default)]
+    room: ByteBuf,
 }
 
 impl<S: Scheme> Drop for Sent<S> {
@@ -93,6 +99,7 @@ impl<S: Scheme> Sent<S> {
             energy: self.energy.clone(),
             standing: self.standing,
             receipt: self.receipt.as_ref().map(|(_, message)| message.clone().into()),
+            room: vec![0; if self.receipt.is_some() { 0 } else { self.room }].into(),
         };
         Zeroizing::new(encode(&record))
     }
@@ -115,6 +122,7 @@ impl<S: Scheme> Sent<S> {
             energy: record.energy.clone(),
             standing: record.standing,
             portion: None,
+            room: receipt.as_ref().map_or(record.room.len(), |(_, message)| message.len()),
             receipt,
             is_written: true,
         })
