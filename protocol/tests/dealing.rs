@@ -29,7 +29,7 @@ use protocol::message::{
     Complaint, Confirmation, Dealing, Dealings, KeyPart, KeyParts, Kind, Roster, Subject,
 };
 use protocol::output::Event;
-use protocol::record::{Key, Sort};
+use protocol::record::{Key, Records, Sort};
 use protocol::roster::RosterError;
 use rand::RngExt as _;
 use serde_bytes::ByteBuf;
@@ -523,6 +523,17 @@ fn a_collector_that_restarts_late_hears_the_dealings_of_those_that_confirmed() {
     relay.run(MEANWHILE, &mut honest);
     assert_eq!((relay.left_out(), relay.members().len()), (vec![], MEMBERS));
     assert!((0..MEMBERS).all(|at| dealings(&relay, at).len() == 1));
+}
+
+#[test]
+fn who_comes_back_with_other_key_parts_costs_an_attempt() {
+    let mut relay = ceremony::<Plain>(MEANWHILE, &mut dropping(2, Kind::Confirmation));
+    relay.disks[1] = Records::default();
+    relay.restart_collector();
+    relay.restart(1);
+    relay.run(PATIENCE + MEANWHILE, &mut honest);
+    assert_eq!((relay.left_out(), relay.members().len()), (vec![], MEMBERS));
+    assert_eq!(relay.roster().unwrap().body().attempt, 1);
 }
 
 #[test]

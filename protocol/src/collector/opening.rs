@@ -282,7 +282,8 @@ impl<S: Scheme> Opening<S> {
             if !absent.is_empty() {
                 self.go_on_without(core, registrar, absent, now);
             }
-        } else if !self.left_out.is_empty() || core.is_copy {
+        } else if !self.left_out.is_empty() || core.is_copy || step > Step::Parts {
+            // Whoever came back with other key parts has spoilt the dealings of all.
             self.ask_again(core);
             self.again(core, registrar, now);
         }
