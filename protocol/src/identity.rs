@@ -60,7 +60,10 @@ impl Identity {
     }
 
     pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {
-        self.0.sign(message).to_bytes().to_vec()
+        let signature = self.0.sign(message).to_bytes().to_vec();
+        #[cfg(hushgrid_simulation)]
+        remembered::note(self.key().0.as_bytes(), message, &signature);
+        signature
     }
 }
 

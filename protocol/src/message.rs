@@ -9,7 +9,7 @@ use serde_bytes::ByteBuf;
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 
 use crate::evidence::Evidence;
-use crate::id::{Digest, MeterId};
+use crate::id::{Digest, Epoch, MeterId};
 use crate::identity::IdentityKey;
 use crate::kind::Message;
 use crate::members::MemberSet;
@@ -311,9 +311,12 @@ pub struct Recall {
     /// Portions with a final listing whose bills it has not asked for, each
     /// with the members whose claims it holds.
     pub claims: BTreeMap<Portion, MemberSet>,
+    /// The latest epoch that it knows of.
+    pub latest: Epoch,
 }
 
-/// What a member knows of the slots of a recall.
+/// What a member knows of the slots of a recall. Rosters of later epochs go
+/// before it, as the registrar has signed them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
 pub struct Recollection {
     /// Each slot of the recall.

@@ -79,6 +79,8 @@ struct Core {
     deferred: Vec<Change>,
     outputs: VecDeque<Output>,
     counters: BTreeMap<&'static str, u64>,
+    /// The latest epoch of a collector that asks what it lacks.
+    asked: Option<Epoch>,
 }
 
 impl Core {
@@ -127,6 +129,8 @@ pub struct Meter<S: Scheme> {
     without: Option<AcceptedRoster<S>>,
     /// The epoch that it is a candidate of and whose roster does not fit.
     refused: Option<Epoch>,
+    /// When rosters were last handed back.
+    handed_back: Option<Timestamp>,
 }
 
 impl<S: Scheme> Meter<S> {
@@ -141,7 +145,7 @@ impl<S: Scheme> Meter<S> {
         rng: Rng,
         now: Timestamp,
     ) -> Result<Self, StoredError> {
-        let (outputs, counters, deferred) = Default::default();
+        let (outputs, counters, deferred, asked) = Default::default();
         let marks = Marks::restore(kept)?;
         let (stands, pools) = (measured::restore(kept)?, Pools::restore(kept)?);
         let started = now;
@@ -157,9 +161,10 @@ impl<S: Scheme> Meter<S> {
             deferred,
             outputs,
             counters,
+            asked,
         };
-        let (epochs, candidate, without, refused) = Default::default();
-        let mut meter = Self { core, candidate, epochs, without, refused };
+        let (epochs, candidate, without, refused, handed_back) = Default::default();
+        let mut meter = Self { core, candidate, epochs, without, refused, handed_back };
         let last = kept.of(Sort::Roster).last().map(|(key, _)| key.epoch);
         for (key, roster) in kept.of(Sort::Roster) {
             let share = kept.get(&Key::key_share(key.epoch));
@@ -250,6 +255,9 @@ impl<S: Scheme> Meter<S> {
         };
         if let Err(rejection) = taken {
             self.core.reject(sender, rejection);
+        }
+        if let Some(latest) = self.core.asked.take() {
+            self.hand_back(latest, now);
         }
     }
 

@@ -190,6 +190,11 @@ pub enum Event {
     Unproven { meter: MeterId, portion: Portion, slots: usize, why: Lapse },
     #[error("asking members for what may be lost of {slots} slots and {portions} portions")]
     Recalled { slots: usize, portions: usize },
+    #[error(
+        "epoch {epoch}, of which this database knew nothing, is open from slot {first_slot} on: a \
+         member has handed its roster back"
+    )]
+    HandedBack { epoch: Epoch, first_slot: Slot },
     #[error("slot {slot} was asked about before: its set of {counted} is taken up again")]
     Adopted { slot: Slot, counted: usize },
     #[error("opened {target}, {counted} counted")]
@@ -239,6 +244,7 @@ impl Event {
             Self::BadShare { .. } => "bad-share",
             Self::HolderRefused { .. } => "holder-refused",
             Self::Recalled { .. } => "recalled",
+            Self::HandedBack { .. } => "handed-back",
             Self::Adopted { .. } => "adopted",
             Self::Combined { .. } => "combined",
             Self::Abandoned { .. } => "abandoned",

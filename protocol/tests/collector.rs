@@ -17,7 +17,7 @@ use common::region::{ALL, IMPORT, MEMBERS, Region};
 use common::{Kit, meter_id, meter_identity, meter_ids, published, region_id};
 use protocol::envelope::seal;
 use protocol::id::{Digest, Sender};
-use protocol::message::{Contribution, Phase, Subject, Target};
+use protocol::message::{Challenge, Contribution, Phase, Subject, Target};
 use protocol::output::Event;
 use protocol::slot::Slot;
 
@@ -295,8 +295,9 @@ fn garbage_is_counted_and_disturbs_nothing() {
     for garbage in [b"".to_vec(), b"{}".to_vec(), vec![0x81; 10_000], cut, vec![0; 2 << 20]] {
         assert!(matches!(rejected(&street.send(&garbage)), "malformed" | "too-large"));
     }
-    let roster = street.signed_roster.clone();
-    assert_eq!(rejected(&street.send(&roster)), "kind");
+    let challenge = Challenge { meter: meter_id(0), slots: vec![slot] };
+    let own = street.by_collector(&challenge);
+    assert_eq!(rejected(&street.send(&own)), "kind");
     assert_eq!((street.count("malformed"), street.count("too-large")), (4, 1));
     street.run_slot(0);
     assert_eq!(street.sums(), [ALL]);

@@ -633,3 +633,45 @@ fn a_collector_whose_copy_is_of_an_earlier_attempt_opens_the_epoch_with_a_later_
     relay.run(PATIENCE + Duration::from_mins(1), &mut honest);
     assert_eq!(relay.roster().unwrap().epoch(), SECOND);
 }
+
+#[test]
+fn a_collector_whose_copy_is_of_an_earlier_epoch_gets_the_roster_back() {
+    let mut street = Street::open(MEMBERS);
+    street.run_slots(0..2);
+    let kept = copy(&street.disk, Sort::ALL);
+    street.next_epoch(&[0, 1, 2, 3, 4]);
+    let signed = street.signed_roster.clone();
+    let before = street.run_slot(0);
+    street.disk.records = kept;
+    street.outputs.clear();
+    street.change_collector();
+    street.deliver();
+    let said = street.collector_events();
+    let first_slot = street.body().first_slot;
+    assert!(said.contains(&Event::HandedBack { epoch: SECOND, first_slot }), "{said:?}");
+    assert_eq!(published(&street.outputs, "/c/roster").last(), Some(&signed));
+    assert!(street.disk.get(&Key::roster(SECOND)).is_some());
+    let slot = street.run_slot(1);
+    street.close(slot);
+    let sums = street.slot_sums();
+    assert_eq!((sums.get(&before), sums.get(&slot)), (Some(&ALL), Some(&ALL)));
+}
+
+#[test]
+fn a_copy_of_an_epoch_that_all_members_have_erased_gets_the_roster_back() {
+    let mut street = Street::open(MEMBERS);
+    let signed = street.signed_roster.clone();
+    let mut first =
+        AcceptedRoster::<Plain>::open(&signed, &region_id(), &registrar().key()).unwrap();
+    let kept = copy(&street.disk, Sort::ALL);
+    street.next_epoch(&[0, 1, 2, 3, 4]);
+    first.end_before(street.body().first_slot);
+    street.run_until(first.last_deadline() + Duration::from_mins(1));
+    assert!((0..MEMBERS).all(|at| street.disks[at].get(&Key::key_share(FIRST)).is_none()));
+    street.disk.records = kept;
+    street.outputs.clear();
+    street.change_collector();
+    street.deliver();
+    let is_back = |event: &Event| matches!(event, Event::HandedBack { epoch: SECOND, .. });
+    assert!(street.collector_events().iter().any(is_back));
+}

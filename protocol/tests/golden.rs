@@ -416,10 +416,11 @@ fn a_recall_is_written_as_before() {
     let body = Recall {
         slots: BTreeMap::from([(first_slot(), set([0, 1, 3]))]),
         claims: BTreeMap::from([(portion(0), set([2]))]),
+        latest: Epoch(1),
     };
     let message = street.by_collector(&body);
     let signed = (&collector_identity(), street.roster.digest());
-    let names = ["slots", "held", "claims", "window", "step", "held"];
+    let names = ["slots", "held", "claims", "window", "step", "held", "latest"];
     check(&message, signed, &body, &names);
 }
 

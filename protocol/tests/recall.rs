@@ -18,7 +18,7 @@ use aggregation::{ElGamal, Plain};
 use common::region::{ALL, HOLDER, MEMBERS, Region, ended, portion, region_request, set};
 use common::{Kit, copy, dealt, events, published};
 use protocol::envelope::{Envelope, seal};
-use protocol::id::{Digest, MeterId, Sender};
+use protocol::id::{Digest, Epoch, MeterId, Sender};
 use protocol::message::{
     Answered, Listing, Outcome, Phase, Recall, Recollection, Remembered, Subject, Target,
 };
@@ -349,7 +349,7 @@ fn tell(street: &mut Street, recall: &Recall) -> Vec<Output> {
 }
 
 fn recall_of(slot: Slot, held: impl IntoIterator<Item = usize>) -> Recall {
-    Recall { slots: [(slot, set(held))].into(), claims: BTreeMap::new() }
+    Recall { slots: [(slot, set(held))].into(), claims: BTreeMap::new(), latest: Epoch(1) }
 }
 
 #[test]
@@ -406,6 +406,7 @@ fn what_a_final_listing_leaves_out_is_not_sent_again() {
     let recall = Recall {
         slots: [0, 1].map(|position| (street.slot(position), set([]))).into(),
         claims: BTreeMap::new(),
+        latest: street.roster.epoch(),
     };
     let message = street.by_collector(&recall);
     street.now = street.now + Duration::from_secs(2);

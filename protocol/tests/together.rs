@@ -14,6 +14,7 @@ use common::region::{MEMBERS, Region};
 use common::{events, meter_id, meter_identity, region_id};
 use protocol::envelope::seal;
 use protocol::id::Sender;
+use protocol::message::Challenge;
 use protocol::output::{Event, Output, Publication};
 use protocol::slot::Timestamp;
 
@@ -64,9 +65,10 @@ fn mixed_bag(street: &mut Street) -> Vec<Vec<u8>> {
     let [first, second, third, fourth, last] =
         [0, 1, 2, 3, 4].map(|at: usize| good[at].message.clone());
     let [of_second, of_fourth] = copied;
-    let (repeated, roster) = (first.clone(), street.signed_roster.clone());
+    let challenge = Challenge { meter: meter_id(0), slots: vec![slot] };
+    let (repeated, own) = (first.clone(), street.by_collector(&challenge));
     let before = [b"garbage".to_vec(), first, of_second, second, repeated, conflicting, forged];
-    let after = [early, roster, third, of_fourth, fourth.clone(), last, fourth];
+    let after = [early, own, third, of_fourth, fourth.clone(), last, fourth];
     before.into_iter().chain(after).collect()
 }
 

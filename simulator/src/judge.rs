@@ -82,7 +82,7 @@ pub(crate) struct Judge<S: Scheme> {
     sets: BTreeMap<(MeterId, Slot), Digest>,
     receipts: Receipts,
     /// Whether the collector went on with a disk of some time ago.
-    is_restored: bool,
+    pub(crate) is_restored: bool,
     /// The time.
     pub(crate) now: Timestamp,
 }
@@ -123,9 +123,6 @@ impl<S: Scheme> Judge<S> {
         }
         let unreadable = |rejection| Violation::Unreadable { party, rejection };
         let envelope = Envelope::parse(&publication.payload).map_err(unreadable)?;
-        if envelope.header().kind == Kind::Roster {
-            return self.see_roster(&publication.payload);
-        }
         let epoch = envelope.header().epoch;
         let Some(roster) = self.rosters.get(&epoch) else { return Ok(()) };
         match envelope.header().kind {
@@ -163,15 +160,24 @@ impl<S: Scheme> Judge<S> {
         }
     }
 
-    /// Takes a message that has reached the broker: the results among them are
-    /// published.
-    pub(crate) fn hear(&mut self, publication: &Publication, at: Timestamp) {
-        let Ok(envelope) = Envelope::parse(&publication.payload) else { return };
-        let Some(roster) = self.rosters.get(&envelope.header().epoch) else { return };
+    /// Takes a message that has reached the broker: the rosters and results
+    /// among them are published. A roster that no broker has passed on holds
+    /// for nobody.
+    pub(crate) fn hear(
+        &mut self,
+        publication: &Publication,
+        at: Timestamp,
+    ) -> Result<(), Violation> {
+        let Ok(envelope) = Envelope::parse(&publication.payload) else { return Ok(()) };
+        if envelope.header().kind == Kind::Roster {
+            return self.hear_roster(&publication.payload);
+        }
+        let Some(roster) = self.rosters.get(&envelope.header().epoch) else { return Ok(()) };
         if let Ok(outcome) = roster.open_from_collector::<Outcome>(&envelope) {
             let key = ResultKey::of(&outcome);
             self.results.entry(key).or_insert(Published { outcome, at });
         }
+        Ok(())
     }
 
     /// What was published of a slot of the region.
@@ -188,10 +194,11 @@ impl<S: Scheme> Judge<S> {
         if known == body { Ok(()) } else { Err(Violation::EncryptedTwice { meter, slot }) }
     }
 
-    fn see_roster(&mut self, message: &[u8]) -> Result<(), Violation> {
+    fn hear_roster(&mut self, message: &[u8]) -> Result<(), Violation> {
         let roster = AcceptedRoster::open(message, &self.region, &self.registrar)?;
-        if self.rosters.contains_key(&roster.epoch()) {
-            return Ok(());
+        if let Some(known) = self.rosters.get(&roster.epoch()) {
+            let is_same = known.digest() == roster.digest();
+            return if is_same { Ok(()) } else { Err(Violation::TwoRosters(roster.epoch())) };
         }
         if let Some((_, before)) = self.rosters.last_key_value() {
             roster.check_succession(before)?;

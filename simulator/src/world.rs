@@ -271,10 +271,7 @@ impl<S: Scheme> World<S> {
         self.judge.now = self.now;
         self.step += 1;
         let done = match happening {
-            Happening::Arrival(_, publication) => {
-                self.arrive(&publication);
-                Ok(())
-            }
+            Happening::Arrival(_, publication) => self.arrive(&publication),
             Happening::Delivery(party, message) => self.deliver(party, message),
             Happening::Connection(party) => self.connect(party),
             Happening::Disconnection(party) => self.disconnect(party),

@@ -1,5 +1,7 @@
 //! A meter on its way into the next epoch, or out of it.
 
+use std::time::Duration;
+
 use aggregation::{Scheme, Stored as _};
 
 use crate::envelope::{Envelope, Rejection};
@@ -16,7 +18,11 @@ use crate::slot::Timestamp;
 use crate::topic::MeterTopic;
 
 use super::membership::Membership;
-use super::{Core, Meter};
+use super::{Core, Meter, Terms};
+
+/// The shortest time between two times that rosters are handed back: each is
+/// about 150 bytes a member.
+const HAND_BACK_SPAN: Duration = Duration::from_secs(10);
 
 impl<S: Scheme> Meter<S> {
     pub(super) fn handle_invitation(
@@ -47,8 +53,12 @@ impl<S: Scheme> Meter<S> {
         match self.check_invitation(header.epoch, &body) {
             Ok(()) => self.accept_invitation(header.epoch, &body, now),
             Err(error) => {
-                if error == InvitationError::NotInvited {
-                    self.withdraw(header.epoch, body.attempt);
+                match error {
+                    InvitationError::NotInvited => self.withdraw(header.epoch, body.attempt),
+                    InvitationError::Open(_) => {
+                        self.core.asked = header.epoch.0.checked_sub(1).map(Epoch);
+                    }
+                    _ => {}
                 }
                 self.core.event(Event::InvitationRefused { epoch: header.epoch, error });
             }
@@ -184,7 +194,7 @@ impl<S: Scheme> Meter<S> {
         let is_candidate =
             self.candidate.as_ref().is_some_and(|(candidate, _)| candidate.place().epoch == epoch);
         let heard = match known {
-            Some(known) if known >= epoch => return,
+            Some(known) if known >= epoch => return self.note_past_roster(bytes, now),
             None if self.candidate.is_none() => Err(RosterError::Invitation),
             _ if is_candidate => self.join(bytes, now),
             Some(_) => self.leave(bytes),
@@ -192,6 +202,34 @@ impl<S: Scheme> Meter<S> {
         };
         if let Err(error) = heard {
             self.core.event(Event::RosterRefused(error));
+        }
+    }
+
+    /// A collector that says the roster of an epoch that is over knows of no
+    /// later one.
+    fn note_past_roster(&mut self, bytes: &[u8], now: Timestamp) {
+        let Terms { region, registrar, .. } = &self.core.terms;
+        let Ok(mut past) = AcceptedRoster::<S>::open(bytes, region, registrar) else { return };
+        let mut later = self.epochs.values().map(Membership::roster);
+        if let Some(later) = later.find(|later| later.epoch() > past.epoch()) {
+            past.end_before(later.body().first_slot);
+            let is_over = past.last_deadline() < now;
+            self.core.asked = is_over.then(|| past.epoch());
+        }
+    }
+
+    /// Hands a collector the rosters that it signed after the one that it knows:
+    /// it was restored from a copy of that time.
+    pub(super) fn hand_back(&mut self, latest: Epoch, now: Timestamp) {
+        let mut later = self.epochs.range(Epoch(latest.0.saturating_add(1))..).peekable();
+        let is_recent = |last: Timestamp| now < last + HAND_BACK_SPAN;
+        if later.peek().is_none() || self.handed_back.is_some_and(is_recent) {
+            return;
+        }
+        self.handed_back = Some(now);
+        for (_, membership) in later {
+            let roster = membership.signed_roster().to_vec();
+            self.core.publish(MeterTopic::Recollection, roster);
         }
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use aggregation::Plain;
+use protocol::keygen::Registrar;
 use protocol::message::Receipt;
 
 use super::sums::check_epoch;
@@ -156,8 +157,21 @@ fn a_result_that_never_reaches_the_broker_is_not_published() {
     assert!(world.judge.results.is_empty());
     let mut sent = world.wire().iter().filter(|sent| sent.topic.ends_with("/c/result"));
     let (sent, now) = (sent.next().unwrap().clone(), world.now());
-    world.judge.hear(&sent, now);
+    world.judge.hear(&sent, now).unwrap();
     assert_eq!(world.judge.results.len(), 1);
+}
+
+#[test]
+fn two_rosters_of_an_epoch_are_seen() {
+    let (mut world, ..) = after_a_window();
+    let mut sent = world.wire().iter().filter(|sent| sent.topic.ends_with("/c/roster"));
+    let (mut sent, now) = (sent.next().unwrap().clone(), world.now());
+    assert_eq!(world.judge.hear(&sent, now), Ok(()));
+    let mut fork = world.judge.rosters[&Epoch(1)].body().clone();
+    fork.end_slot = fork.end_slot.plus(fork.parameters.window_slots.get().into());
+    let registrar = Registrar::new(world.registrar());
+    sent.payload = registrar.sign(&world.judge.region, Epoch(1), &fork);
+    assert_eq!(world.judge.hear(&sent, now), Err(Violation::TwoRosters(Epoch(1))));
 }
 
 #[test]

@@ -37,6 +37,8 @@ pub enum Violation {
     Listing { portion: Portion, error: ListingError },
     #[error("what was published as a final listing: {0}")]
     NotFinal(ListingError),
+    #[error("two rosters of epoch {0}")]
+    TwoRosters(Epoch),
     #[error("two final listings of {0}")]
     TwoListings(Portion),
     #[error("slot {0} is listed with another set than its result")]

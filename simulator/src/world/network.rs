@@ -82,11 +82,12 @@ impl<S: Scheme> World<S> {
         self.turn(party, Cause::Disconnected)
     }
 
-    pub(super) fn arrive(&mut self, publication: &Publication) {
-        self.judge.hear(publication, self.now);
+    pub(super) fn arrive(&mut self, publication: &Publication) -> Result<(), Violation> {
+        self.judge.hear(publication, self.now)?;
         for party in self.broker.route(publication) {
             self.transmit(party, &publication.payload);
         }
+        Ok(())
     }
 
     fn transmit(&mut self, party: Party, payload: &[u8]) {

@@ -13,6 +13,7 @@ use protocol::slot::{Slot, Timestamp, Window};
 
 use crate::faults::Faults;
 use crate::judge::Violation;
+use crate::node::Node;
 use crate::operation::Step;
 use crate::plan::{NextEpochError, Party};
 
@@ -162,9 +163,10 @@ impl<S: Scheme> World<S> {
 
     /// Every slot whose deadline has passed is opened or abandoned, and that is
     /// published or, where the collector was down at that moment, in its
-    /// records.
+    /// records. A collector that was restored may have lost an epoch that all
+    /// members have erased by then.
     fn check_spoken(&self) -> Result<(), Violation> {
-        for roster in self.judge.rosters.values() {
+        for roster in self.judge.rosters.values().filter(|roster| !self.is_lost(roster)) {
             let is_over = |slot: &Slot| roster.slot_deadline(*slot) + SETTLING < self.now;
             for slot in slots(roster).take_while(is_over) {
                 let (epoch, target) = (roster.epoch(), Target::Region(slot));
@@ -177,6 +179,13 @@ impl<S: Scheme> World<S> {
             }
         }
         Ok(())
+    }
+
+    fn is_lost(&self, roster: &AcceptedRoster<S>) -> bool {
+        let keys = [Key::roster(roster.epoch()), Key::past_roster(roster.epoch())];
+        let collector = self.nodes.get(&Party::Collector);
+        let has = |node: &Node<S>| keys.iter().any(|key| node.disk.records().get(key).is_some());
+        self.judge.is_restored && !collector.is_some_and(has)
     }
 
     fn has_ended(&self, epoch: Epoch, target: Target) -> bool {

@@ -63,13 +63,15 @@ pub(super) struct Recalling {
     /// Members that were waited for in vain.
     silent: BTreeSet<MeterId>,
     remembered: BTreeMap<Slot, BTreeMap<MeterId, Remembered>>,
+    /// Who has answered, as long as members may know of a later epoch.
+    heard: Option<BTreeSet<MeterId>>,
 }
 
 impl Recalling {
     /// A start in the slot `running`.
     pub(super) fn started(running: Slot) -> Self {
-        let (until, silent, remembered) = Default::default();
-        Self { end: running, asked: Slot(0), until, has_enough: false, silent, remembered }
+        let (until, silent, remembered, heard) = Default::default();
+        Self { end: running, asked: Slot(0), until, has_enough: false, silent, remembered, heard }
     }
 
     /// Until when a slot waits for members.
@@ -165,6 +167,20 @@ impl<S: Scheme> Book<S> {
         }
     }
 
+    /// Asks members for the rosters of later epochs, until as many have answered
+    /// as it takes to open a sum.
+    pub(in crate::collector) fn ask_for_rosters(&mut self) {
+        self.recalling.heard = Some(BTreeSet::new());
+    }
+
+    fn note_answer(&mut self, meter: &MeterId) {
+        let Some(heard) = &mut self.recalling.heard else { return };
+        heard.insert(meter.clone());
+        if heard.len() >= usize::from(self.roster.scheme().threshold()) {
+            self.recalling.heard = None;
+        }
+    }
+
     /// Says what is here, and so asks for what is not.
     pub(super) fn publish_recall(&mut self, core: &mut Core<S>, now: Timestamp) {
         if self.online_since.is_none() {
@@ -173,25 +189,41 @@ impl<S: Scheme> Book<S> {
         let slots = self.recalled_slots(now).map(|slot| (slot, self.held(Target::Region(slot))));
         let claims = self.recalled_portions(now).map(|of| (of, self.held(Target::Bill(of))));
         let (slots, claims): (BTreeMap<_, _>, BTreeMap<_, _>) = (slots.collect(), claims.collect());
-        if slots.is_empty() && claims.is_empty() {
+        let (is_empty, asks) =
+            (slots.is_empty() && claims.is_empty(), self.recalling.heard.is_some());
+        if is_empty && !asks {
             return;
         }
-        let last = slots.keys().next_back().map_or(self.next_slot, |last| last.plus(1));
-        if self.recalling.until.is_none() || self.recalling.asked <= self.next_slot {
-            self.recalling.asked = last.max(self.next_slot.plus(1));
-            self.recalling.until = Some(now + self.roster.parameters().grace());
-            self.recalling.has_enough = false;
-            core.event(Event::Recalled { slots: slots.len(), portions: claims.len() });
+        if !is_empty {
+            self.begin_run(core, (&slots, claims.len()), now);
         }
-        let message = self.seal(core, &Recall { slots, claims });
+        let message = self.seal(core, &Recall { slots, claims, latest: core.latest });
         core.publish(&CollectorTopic::Recall, message, false);
         if self.next_republish.is_none() {
             self.schedule_republish(now);
         }
     }
 
+    /// Notes that a run of slots is asked about, if it is another one.
+    fn begin_run(
+        &mut self,
+        core: &mut Core<S>,
+        (slots, portions): (&BTreeMap<Slot, MemberSet>, usize),
+        now: Timestamp,
+    ) {
+        let last = slots.keys().next_back().map_or(self.next_slot, |last| last.plus(1));
+        if self.recalling.until.is_none() || self.recalling.asked <= self.next_slot {
+            self.recalling.asked = last.max(self.next_slot.plus(1));
+            self.recalling.until = Some(now + self.roster.parameters().grace());
+            self.recalling.has_enough = false;
+            core.event(Event::Recalled { slots: slots.len(), portions });
+        }
+    }
+
     pub(super) fn wants_recall(&self, now: Timestamp) -> bool {
-        self.recalled_slots(now).next().is_some() || self.recalled_portions(now).next().is_some()
+        self.recalling.heard.is_some()
+            || self.recalled_slots(now).next().is_some()
+            || self.recalled_portions(now).next().is_some()
     }
 
     /// The slots to ask about: a run from the next one on, and as many that are
@@ -235,6 +267,7 @@ impl<S: Scheme> Book<S> {
     ) -> Result<(), EntryError> {
         let (meter, body): (MeterId, Recollection) = self.roster.open_from_member(envelope)?;
         self.recalling.silent.remove(&meter);
+        self.note_answer(&meter);
         let mut heard = Vec::new();
         for (slot, said) in body.slots {
             if self.is_recalled(slot) && self.roster.covers(slot) {

@@ -53,6 +53,7 @@ impl<S: Scheme> Membership<S> {
         if recall.slots.len() > SLOTS_MAX || recall.claims.len() > PORTIONS_MAX {
             return Err(Rejection::Body);
         }
+        core.asked = Some(recall.latest);
         self.recalls.pending = Some(recall);
         self.recollect(core, now);
         Ok(())
@@ -73,11 +74,9 @@ impl<S: Scheme> Membership<S> {
                 core.publish(MeterTopic::Claim, claim.message.clone());
             }
         }
-        if !recall.slots.is_empty() {
-            let slots = recall.slots.keys().map(|slot| (*slot, self.remembered(*slot)));
-            let message = self.seal(core, &Recollection { slots: slots.collect() });
-            core.publish(MeterTopic::Recollection, message);
-        }
+        let slots = recall.slots.keys().map(|slot| (*slot, self.remembered(*slot)));
+        let message = self.seal(core, &Recollection { slots: slots.collect() });
+        core.publish(MeterTopic::Recollection, message);
     }
 
     fn remembered(&self, slot: Slot) -> Remembered {
