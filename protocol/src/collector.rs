@@ -2,6 +2,7 @@
 //! without IO. It opens epochs, one after the other, and runs their rounds.
 
 mod book;
+mod handed_back;
 mod opening;
 mod past;
 mod terms;
@@ -248,7 +249,7 @@ impl<S: Scheme> Collector<S> {
             Err(rejection) => return self.core.reject(None, &rejection.into()),
         };
         let taken = match envelope.header().kind {
-            Kind::Roster => self.handle_roster(message, now),
+            Kind::Roster => self.handle_roster((envelope.header().epoch, message), now),
             Kind::KeyPart | Kind::Dealing | Kind::Complaint | Kind::Confirmation => {
                 self.handle_candidate(&envelope, message, now)
             }
@@ -428,64 +429,6 @@ impl<S: Scheme> Collector<S> {
         self.core.latest = epoch;
         self.books.insert(epoch, book);
         self.opening = None;
-    }
-
-    /// Takes up an epoch that it opened after the copy was made that it was
-    /// restored from: a member has handed the roster back.
-    fn handle_roster(&mut self, bytes: &[u8], now: Timestamp) -> Result<(), EntryError> {
-        let core = &self.core;
-        let mut roster = AcceptedRoster::open(bytes, &core.terms.region, &self.registrar.key())
-            .map_err(|_| Rejection::Signature)?;
-        let (epoch, first_slot) = (roster.epoch(), roster.body().first_slot);
-        if let Some((_, next)) = self.books.range(epoch..).next() {
-            roster.end_before(next.roster().body().first_slot);
-        }
-        let is_known = epoch <= core.copied || self.books.contains_key(&epoch);
-        if is_known || epoch < core.latest && roster.last_deadline() < now {
-            return Ok(());
-        }
-        let before = self.books.range(..epoch).next_back();
-        let follows = before.is_none_or(|(_, book)| roster.check_succession(book.roster()).is_ok());
-        if roster.body().collector != core.identity.key() || !follows {
-            return Err(Rejection::Epoch.into());
-        }
-        let restored = Book::restore(roster, bytes.to_vec(), &Records::default(), now);
-        let book = restored.map_err(|_| Rejection::Body)?;
-        self.core.persist(Change::Write(Key::roster(epoch), bytes.to_vec().into()));
-        self.core.event(Event::HandedBack { epoch, first_slot });
-        self.take_back(epoch, book, now);
-        Ok(())
-    }
-
-    fn take_back(&mut self, epoch: Epoch, mut book: Book<S>, now: Timestamp) {
-        let first_slot = book.roster().body().first_slot;
-        for (_, before) in self.books.range_mut(..epoch) {
-            before.end_before(first_slot);
-        }
-        if epoch > self.core.latest {
-            self.core.latest = epoch;
-            book.ask_for_rosters();
-            book.handle_connected(&mut self.core, now);
-            self.books.insert(epoch, book);
-            self.begin_anew(now);
-        } else {
-            book.handle_connected(&mut self.core, now);
-            self.books.insert(epoch, book);
-            // It is the one that the broker keeps.
-            if let Some((_, latest)) = self.books.last_key_value() {
-                latest.publish_roster(&mut self.core);
-            }
-        }
-    }
-
-    /// Goes on with a ceremony that was under way, for the next epoch after the
-    /// latest one; not with the one that has led to it.
-    fn begin_anew(&mut self, now: Timestamp) {
-        self.core.persist(Change::Erase(Key::ceremony()));
-        let agree = self.latest().is_none_or(|latest| self.core.terms.agree_with(latest));
-        if let Some(opening) = self.opening.take().filter(|_| !agree) {
-            self.begin(opening.is_soon(), now);
-        }
     }
 
     fn end_before(&mut self, first_slot: Slot) {
