@@ -334,6 +334,28 @@ fn a_set_whose_entries_are_gone_is_taken_from_its_request() {
 }
 
 #[test]
+fn a_slot_that_was_never_closed_is_abandoned_by_a_collector_that_returns_late() {
+    let mut street = Street::open(MEMBERS);
+    street.run_slots(0..4);
+    let (epoch, slot) = (street.roster.epoch(), street.slot(1));
+    for part in [Part::Request, Part::End, Part::Results] {
+        let key = Key::round(epoch, Target::Region(slot), &part);
+        street.disk.apply(Change::Erase(key));
+    }
+    let of_slot = street.disk.of(Sort::SlotRound).filter(|(key, _)| key.position == slot.0);
+    let shares: Vec<_> = of_slot.map(|(key, _)| key.clone()).collect();
+    shares.into_iter().for_each(|key| street.disk.apply(Change::Erase(key)));
+    street.now = street.now + Duration::from_hours(4);
+    street.restart_collector();
+    street.run_until(street.now + Duration::from_secs(1));
+    let abandoned = street.collector_events().into_iter().filter_map(|event| match event {
+        Event::Abandoned { target: Target::Region(slot), .. } => Some(slot),
+        _ => None,
+    });
+    assert_eq!(abandoned.min(), Some(slot));
+}
+
+#[test]
 fn a_contribution_to_a_slot_that_runs_at_the_collectors_start_is_counted() {
     let mut street = Street::open(MEMBERS);
     let end = street.roster.grid().end(street.slot(1));

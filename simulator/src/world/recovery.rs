@@ -6,6 +6,7 @@ use std::time::Duration;
 use aggregation::Scheme;
 use protocol::id::{Epoch, MeterId};
 use protocol::message::{Subject, Target};
+use protocol::output::Event;
 use protocol::portion::Portion;
 use protocol::record::{Key, Part};
 use protocol::roster::AcceptedRoster;
@@ -153,6 +154,19 @@ impl<S: Scheme> World<S> {
         }
     }
 
+    /// Whether a meter was cut off from an epoch's opening to that of a later one:
+    /// it is a member of the later one alone.
+    fn has_missed(&self, meter: &MeterId, epoch: Epoch) -> bool {
+        let number = self.ids.binary_search(meter).ok().and_then(|at| u16::try_from(at).ok());
+        let Some(party) = number.map(Party::Meter) else { return false };
+        let heard = self.report.events.iter().filter(|(_, of, _)| *of == party);
+        let mut heard = heard.filter_map(|(_, _, event)| match event {
+            Event::Joined { epoch, .. } | Event::Left { epoch, .. } => Some(*epoch),
+            _ => None,
+        });
+        heard.find(|heard| *heard >= epoch).is_some_and(|first| first > epoch)
+    }
+
     /// Whether the sums of a slot are published, with all members in it that
     /// `must` be.
     fn is_opened(&self, slot: Slot, must: impl Fn(&MeterId) -> bool) -> bool {
@@ -195,13 +209,15 @@ impl<S: Scheme> World<S> {
     }
 
     /// Slots that began after all faults are opened, with all members that no
-    /// operation took the epoch's keys or records from.
+    /// operation took the epoch's keys or records from, and that have not heard
+    /// a later roster first.
     fn check_opened(&self, healed: Timestamp) -> Result<(), Violation> {
         let is_sound = |meter: &_| {
             let number = self.ids.binary_search(meter).ok().and_then(|at| u16::try_from(at).ok());
             number.is_some_and(|number| !self.impaired.contains(&number))
         };
         for roster in self.judge.rosters.values() {
+            let is_sound = |meter: &_| is_sound(meter) && !self.has_missed(meter, roster.epoch());
             let sound = roster.participants().filter(|(_, meter)| is_sound(meter)).count();
             let needed = roster.parameters().contributors_needed();
             if sound < needed.max(roster.scheme().threshold().into()) {

@@ -95,7 +95,10 @@ impl<S: Scheme> Book<S> {
         kept: &Records,
         is_needed: impl Fn(Target) -> bool,
     ) -> Result<(), KeptError> {
-        for (target, transcript) in transcripts(kept, &self.roster)? {
+        let transcripts = transcripts(kept, &self.roster)?;
+        let unclosed = holes(&transcripts).into_iter().filter(|target| !is_needed(*target));
+        self.left_open.extend(unclosed);
+        for (target, transcript) in transcripts {
             if let Target::Region(slot) = target {
                 self.next_slot = self.next_slot.max(slot.plus(1));
             }
@@ -261,6 +264,18 @@ fn transcripts<'a, S: Scheme>(
         }
     }
     Ok(transcripts)
+}
+
+/// Slots between others that have no transcript: the last life ended before
+/// they were closed.
+fn holes(transcripts: &BTreeMap<Target, Transcript<'_>>) -> Vec<Target> {
+    let slots = transcripts.keys().filter_map(|target| match target {
+        Target::Region(slot) => Some(slot.0),
+        Target::Bill(_) => None,
+    });
+    let (Some(first), Some(last)) = (slots.clone().min(), slots.max()) else { return Vec::new() };
+    let between = (first..last).map(|slot| Target::Region(Slot(slot)));
+    between.filter(|target| !transcripts.contains_key(target)).collect()
 }
 
 /// The target of a record that belongs to one.
