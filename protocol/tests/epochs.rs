@@ -230,15 +230,15 @@ fn opened<S: Kit>(parameters: Parameters) -> Relay<S> {
     relay
 }
 
-/// Begins the second epoch with the same terms.
-fn begin_second<S: Kit>(relay: &mut Relay<S>) {
+/// Begins the next epoch with the same terms.
+fn begin_next<S: Kit>(relay: &mut Relay<S>) {
     relay.collector.next_epoch(relay.terms.clone(), relay.now).unwrap();
 }
 
 #[test]
 fn a_slot_is_encrypted_once_even_if_the_roster_is_heard_late() {
     let mut relay = opened::<Plain>(parameters::<Plain>());
-    begin_second(&mut relay);
+    begin_next(&mut relay);
     let mut losing = |said: &Said<'_>| {
         if said.is(Way::Down(0), Kind::Roster) { Vec::new() } else { said.whole() }
     };
@@ -421,7 +421,7 @@ fn a_member_refuses_an_invitation_that_does_not_follow() {
 /// it takes the honest one afterwards.
 fn refused_roster(bend: impl Fn(&mut Roster)) -> RosterError {
     let mut relay = opened::<Plain>(parameters::<Plain>());
-    begin_second(&mut relay);
+    begin_next(&mut relay);
     let mut bending = |said: &Said<'_>| {
         if said.is(Way::Down(2), Kind::Roster) { vec![said.bent(&bend)] } else { said.whole() }
     };
@@ -502,7 +502,7 @@ fn a_collector_that_restarts_in_the_second_epoch_goes_on() {
 fn a_collector_that_restarts_amid_the_ceremony_of_an_epoch_goes_on() {
     let mut relay = opened::<Plain>(dealt::<Plain>());
     let first = relay.roster().unwrap();
-    begin_second(&mut relay);
+    begin_next(&mut relay);
     let mut losing = |said: &Said<'_>| {
         if said.is(Way::Up(2), Kind::Confirmation) { Vec::new() } else { said.whole() }
     };
@@ -550,7 +550,7 @@ fn an_epoch_keeps_the_length_of_its_slots() {
 #[test]
 fn an_epoch_that_was_left_out_of_ends_a_candidacy() {
     let mut relay = opened::<Plain>(dealt::<Plain>());
-    begin_second(&mut relay);
+    begin_next(&mut relay);
     // It answers, and hears nothing more before the third epoch.
     let mut losing = |said: &Said<'_>| match (said.way, said.kind) {
         (Way::Up(4), _) => Vec::new(),
@@ -572,7 +572,7 @@ fn an_epoch_that_was_left_out_of_ends_a_candidacy() {
 /// roster, and the invitation to the third one.
 fn overtaken(bend: Bend<'_>) -> (Relay<Plain>, Vec<u8>) {
     let mut relay = opened::<Plain>(dealt::<Plain>());
-    begin_second(&mut relay);
+    begin_next(&mut relay);
     relay.run(Duration::from_mins(1), bend);
     let second = relay.roster().unwrap();
     assert_eq!(second.epoch(), SECOND);
@@ -606,6 +606,22 @@ fn an_invitation_that_overtakes_a_roster_costs_no_share() {
 }
 
 #[test]
+fn who_has_missed_a_roster_hears_it_with_the_next_invitation() {
+    let mut relay = opened::<Plain>(dealt::<Plain>());
+    begin_next(&mut relay);
+    let mut losing = |said: &Said<'_>| {
+        if said.is(Way::Down(4), Kind::Roster) { Vec::new() } else { said.whole() }
+    };
+    relay.run(Duration::ZERO, &mut losing);
+    relay.said[4].clear();
+    begin_next(&mut relay);
+    relay.deliver(&mut honest);
+    let said = &relay.said[4];
+    assert!(matches!(said[0], Event::Joined { epoch: SECOND, .. }), "{said:?}");
+    assert_eq!(said[1], Event::Invited { epoch: Epoch(3), members: MEMBERS });
+}
+
+#[test]
 fn a_roster_that_does_not_fit_keeps_nobody_from_the_next_epoch() {
     let mut bending = |said: &Said<'_>| {
         let other = |roster: &mut Roster| roster.dealings = Digest::LAST;
@@ -619,7 +635,7 @@ fn a_roster_that_does_not_fit_keeps_nobody_from_the_next_epoch() {
 #[test]
 fn a_collector_whose_copy_is_of_an_earlier_attempt_opens_the_epoch_with_a_later_one() {
     let mut relay = opened::<Plain>(dealt::<Plain>());
-    begin_second(&mut relay);
+    begin_next(&mut relay);
     // One meter is silent at first, all of them later.
     let mut losing = |said: &Said<'_>| match (said.way, said.attempt) {
         (Way::Up(4), 0) | (Way::Up(_), 1..) => Vec::new(),

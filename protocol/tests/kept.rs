@@ -344,7 +344,9 @@ fn a_slot_that_was_never_closed_is_abandoned_by_a_collector_that_returns_late() 
     }
     let of_slot = street.disk.of(Sort::SlotRound).filter(|(key, _)| key.position == slot.0);
     let shares: Vec<_> = of_slot.map(|(key, _)| key.clone()).collect();
-    shares.into_iter().for_each(|key| street.disk.apply(Change::Erase(key)));
+    for key in shares {
+        street.disk.apply(Change::Erase(key));
+    }
     street.now = street.now + Duration::from_hours(4);
     street.restart_collector();
     street.run_until(street.now + Duration::from_secs(1));

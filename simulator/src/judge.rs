@@ -17,7 +17,7 @@ use protocol::id::{Digest, Epoch, MeterId, RegionId};
 use protocol::identity::IdentityKey;
 use protocol::listing::Listed;
 use protocol::message::{
-    Contribution, Kind, Outcome, Phase, Request, Share, Status, Subject, Target,
+    Contribution, Kind, Outcome, Phase, Receipt, Request, Share, Status, Subject, Target,
 };
 use protocol::output::Publication;
 use protocol::portion::Portion;
@@ -131,7 +131,12 @@ impl<S: Scheme> Judge<S> {
                 self.see_request(&request)
             }
             Kind::Receipt => {
-                let receipt = roster.open_from_collector(&envelope).map_err(unreadable)?;
+                let receipt: Receipt = roster.open_from_collector(&envelope).map_err(unreadable)?;
+                // A collector that was restored takes an epoch for longer than it is
+                // until it hears of the next one.
+                if self.is_restored && !roster.covers(receipt.slot) {
+                    return Ok(());
+                }
                 self.see_receipt(receipt)
             }
             Kind::Contribution => {
