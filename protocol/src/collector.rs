@@ -44,9 +44,8 @@ struct Core<S: Scheme> {
     decoder: Arc<S::Decoder>,
     outputs: VecDeque<Output>,
     counters: BTreeMap<&'static str, u64>,
-    /// The latest epoch that has opened, and its signed roster.
+    /// The latest epoch that has opened.
     latest: Epoch,
-    roster: Vec<u8>,
     /// The latest one that this start knew of.
     copied: Epoch,
     /// Whether this start may have been from a copy of some time ago: not after
@@ -123,10 +122,7 @@ impl<S: Scheme> Collector<S> {
         let (outputs, counters) = (VecDeque::new(), BTreeMap::new());
         let unproven = unproven::of(kept).map_err(KeptError::from)?;
         let is_copy = kept.of(Sort::Ceremony).chain(kept.of(Sort::Roster)).next().is_some();
-        let (copied, roster) = kept.of(Sort::Roster).last().map_or_else(
-            || (Epoch::default(), Vec::new()),
-            |(key, roster)| (key.epoch, roster.to_vec()),
-        );
+        let copied = kept.of(Sort::Roster).last().map_or(Epoch::default(), |(key, _)| key.epoch);
         let core = Core {
             terms,
             identity,
@@ -135,7 +131,6 @@ impl<S: Scheme> Collector<S> {
             outputs,
             counters,
             latest: copied,
-            roster,
             copied,
             is_copy,
             unproven,
@@ -431,7 +426,7 @@ impl<S: Scheme> Collector<S> {
         self.end_before(first_slot);
         let book = Book::new(roster, bytes, now);
         book.publish_roster(&mut self.core);
-        (self.core.latest, self.core.roster) = (epoch, book.signed_roster().to_vec());
+        self.core.latest = epoch;
         self.books.insert(epoch, book);
         self.opening = None;
     }

@@ -606,22 +606,6 @@ fn an_invitation_that_overtakes_a_roster_costs_no_share() {
 }
 
 #[test]
-fn who_has_missed_a_roster_hears_it_with_the_next_invitation() {
-    let mut relay = opened::<Plain>(dealt::<Plain>());
-    begin_next(&mut relay);
-    let mut losing = |said: &Said<'_>| {
-        if said.is(Way::Down(4), Kind::Roster) { Vec::new() } else { said.whole() }
-    };
-    relay.run(Duration::ZERO, &mut losing);
-    relay.said[4].clear();
-    begin_next(&mut relay);
-    relay.deliver(&mut honest);
-    let said = &relay.said[4];
-    assert!(matches!(said[0], Event::Joined { epoch: SECOND, .. }), "{said:?}");
-    assert_eq!(said[1], Event::Invited { epoch: Epoch(3), members: MEMBERS });
-}
-
-#[test]
 fn a_roster_that_does_not_fit_keeps_nobody_from_the_next_epoch() {
     let mut bending = |said: &Said<'_>| {
         let other = |roster: &mut Roster| roster.dealings = Digest::LAST;

@@ -54,7 +54,7 @@ impl<S: Scheme> Collector<S> {
             before.end_before(first_slot);
         }
         if epoch > self.core.latest {
-            (self.core.latest, self.core.roster) = (epoch, book.signed_roster().to_vec());
+            self.core.latest = epoch;
             book.ask_for_rosters();
             book.handle_connected(&mut self.core, now);
             self.books.insert(epoch, book);

@@ -180,10 +180,6 @@ impl<S: Scheme> Opening<S> {
     pub(super) fn say(&mut self, core: &mut Core<S>, now: Timestamp) {
         let invitation = self.ceremony.message().to_vec();
         if self.step == Step::Parts {
-            // Candidates answer no invitation before the roster of the epoch before.
-            if !core.roster.is_empty() {
-                core.publish(&CollectorTopic::Roster, core.roster.clone(), true);
-            }
             core.publish(&CollectorTopic::Keygen, invitation, true);
         }
         for message in self.ceremony.passed_on(&core.identity, self.is_behind) {
