@@ -98,6 +98,14 @@ name! {
 #[serde(transparent)]
 pub struct Epoch(pub u32);
 
+impl Epoch {
+    /// Whether this epoch is the next one after another.
+    #[must_use]
+    pub fn follows(self, before: Self) -> bool {
+        before.0.checked_add(1) == Some(self.0)
+    }
+}
+
 impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

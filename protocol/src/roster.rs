@@ -162,8 +162,7 @@ impl<S: Scheme> AcceptedRoster<S> {
     /// # Errors
     /// [`RosterError::Chain`] or [`RosterError::Succession`].
     pub fn check_succession(&self, before: &Self) -> Result<(), RosterError> {
-        let follows = self.epoch().0.checked_sub(before.epoch().0);
-        if follows == Some(1) && self.body.previous != *before.digest() {
+        if self.epoch().follows(before.epoch()) && self.body.previous != *before.digest() {
             return Err(RosterError::Chain);
         }
         let first = self.body.first_slot;

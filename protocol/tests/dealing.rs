@@ -19,7 +19,7 @@ use aggregation::plain::bend_share;
 use aggregation::{Canonical, ElGamal, Participant, Plain, Scheme};
 use common::founding::EPOCH;
 use common::region::{ALL, MEMBERS};
-use common::relay::{Bend, Relay, Said, Way, honest};
+use common::relay::{Bend, Relay, Said, Way, honest, losing};
 use common::{Kit, PATIENCE, START, dealt, meter_id};
 use protocol::envelope::Rejection;
 use protocol::evidence::About;
@@ -57,7 +57,7 @@ fn left_out<S: Kit>(at: usize, bend: Bend<'_>) -> Conviction {
 
 /// A relay that drops what one meter says of one kind.
 fn dropping(at: usize, kind: Kind) -> impl FnMut(&Said<'_>) -> Vec<Vec<u8>> {
-    move |said| if said.is(Up(at), kind) { Vec::new() } else { said.whole() }
+    losing(Up(at), kind)
 }
 
 /// A relay that bends a meter's messages of one kind.

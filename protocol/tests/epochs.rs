@@ -18,7 +18,7 @@ use aggregation::{ElGamal, Plain};
 use common::region::{
     ALL, Disk, HOLDER, MEMBERS, Region, bill_request, messages, portion, region_request,
 };
-use common::relay::{Bend, Relay, Said, Way, honest};
+use common::relay::{Bend, Relay, Said, Way, honest, losing};
 use common::{
     Kit, PATIENCE, START, collector_identity, collector_terms, copy, dealt, drain, events, invited,
     meter_id, new_meter, parameters, published, region_id, registrar, rng,
@@ -239,9 +239,7 @@ fn begin_next<S: Kit>(relay: &mut Relay<S>) {
 fn a_slot_is_encrypted_once_even_if_the_roster_is_heard_late() {
     let mut relay = opened::<Plain>(parameters::<Plain>());
     begin_next(&mut relay);
-    let mut losing = |said: &Said<'_>| {
-        if said.is(Way::Down(0), Kind::Roster) { Vec::new() } else { said.whole() }
-    };
+    let mut losing = losing(Way::Down(0), Kind::Roster);
     relay.deliver(&mut losing);
     let roster = relay.roster().unwrap();
     let slot = roster.body().first_slot;
@@ -503,9 +501,7 @@ fn a_collector_that_restarts_amid_the_ceremony_of_an_epoch_goes_on() {
     let mut relay = opened::<Plain>(dealt::<Plain>());
     let first = relay.roster().unwrap();
     begin_next(&mut relay);
-    let mut losing = |said: &Said<'_>| {
-        if said.is(Way::Up(2), Kind::Confirmation) { Vec::new() } else { said.whole() }
-    };
+    let mut losing = losing(Way::Up(2), Kind::Confirmation);
     relay.run(Duration::from_mins(1), &mut losing);
     assert_eq!(relay.roster().unwrap().epoch(), FIRST);
     relay.restart_collector();
@@ -591,9 +587,7 @@ fn overtaken(bend: Bend<'_>) -> (Relay<Plain>, Vec<u8>) {
 
 #[test]
 fn an_invitation_that_overtakes_a_roster_costs_no_share() {
-    let mut losing = |said: &Said<'_>| {
-        if said.is(Way::Down(4), Kind::Roster) { Vec::new() } else { said.whole() }
-    };
+    let mut losing = losing(Way::Down(4), Kind::Roster);
     let (mut relay, message) = overtaken(&mut losing);
     relay.run(Duration::from_mins(1), &mut honest);
     let error = InvitationError::Unheard(SECOND);

@@ -337,14 +337,10 @@ fn a_set_whose_entries_are_gone_is_taken_from_its_request() {
 fn a_slot_that_was_never_closed_is_abandoned_by_a_collector_that_returns_late() {
     let mut street = Street::open(MEMBERS);
     street.run_slots(0..4);
-    let (epoch, slot) = (street.roster.epoch(), street.slot(1));
-    for part in [Part::Request, Part::End, Part::Results] {
-        let key = Key::round(epoch, Target::Region(slot), &part);
-        street.disk.apply(Change::Erase(key));
-    }
+    let slot = street.slot(1);
     let of_slot = street.disk.of(Sort::SlotRound).filter(|(key, _)| key.position == slot.0);
-    let shares: Vec<_> = of_slot.map(|(key, _)| key.clone()).collect();
-    for key in shares {
+    let transcript: Vec<_> = of_slot.map(|(key, _)| key.clone()).collect();
+    for key in transcript {
         street.disk.apply(Change::Erase(key));
     }
     street.now = street.now + Duration::from_hours(4);

@@ -277,9 +277,14 @@ impl<S: Scheme> Judge<S> {
         self.roster_at(slot).map_or(0, |roster| roster.parameters().contributors_needed())
     }
 
+    /// The number of a meter.
+    pub(crate) fn number(&self, meter: &MeterId) -> Option<u16> {
+        self.ids.binary_search(meter).ok().and_then(|at| u16::try_from(at).ok())
+    }
+
     /// What a contribution holds.
     fn wh(&self, meter: &MeterId, register: Register, slot: Slot) -> u64 {
-        let number = self.ids.binary_search(meter).ok().and_then(|at| u16::try_from(at).ok());
+        let number = self.number(meter);
         let carried = |number| self.carried.get(&(number, register, slot)).copied();
         let pretended = number.and_then(|number| self.pretended.get(&(number, slot)));
         if let Some(wh) = pretended {

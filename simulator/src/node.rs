@@ -303,8 +303,8 @@ impl<S: Scheme> Node<S> {
     }
 
     /// Notes that a turn is durable.
-    pub(crate) fn commit(&mut self, changes: Vec<Change>, given: Given) {
-        let (settled, was_erased) = (given.settled.clone(), given.was_erased);
+    pub(crate) fn commit(&mut self, changes: Vec<Change>, mut given: Given) {
+        let (settled, was_erased) = (std::mem::take(&mut given.settled), given.was_erased);
         self.account.take(given);
         if changes.is_empty() {
             return;

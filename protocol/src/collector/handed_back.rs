@@ -53,19 +53,18 @@ impl<S: Scheme> Collector<S> {
         for (_, before) in self.books.range_mut(..epoch) {
             before.end_before(first_slot);
         }
-        if epoch > self.core.latest {
+        let is_latest = epoch > self.core.latest;
+        if is_latest {
             self.core.latest = epoch;
             book.ask_for_rosters();
-            book.handle_connected(&mut self.core, now);
-            self.books.insert(epoch, book);
+        }
+        book.handle_connected(&mut self.core, now);
+        self.books.insert(epoch, book);
+        if is_latest {
             self.begin_anew(now);
-        } else {
-            book.handle_connected(&mut self.core, now);
-            self.books.insert(epoch, book);
+        } else if let Some((_, latest)) = self.books.last_key_value() {
             // It is the one that the broker keeps.
-            if let Some((_, latest)) = self.books.last_key_value() {
-                latest.publish_roster(&mut self.core);
-            }
+            latest.publish_roster(&mut self.core);
         }
     }
 

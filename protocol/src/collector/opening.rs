@@ -71,7 +71,7 @@ impl<S: Scheme> Opening<S> {
         (soon, before): (bool, Option<Box<Self>>),
         now: Timestamp,
     ) -> Self {
-        let attempt = before.map_or(0, |before| before.next_attempt(core));
+        let attempt = before.map_or(0, |before| after(core, before.attempt));
         let left_out = left_out(core, next.0);
         Self::start(core, registrar, next, (soon, (attempt, left_out)), now)
     }
@@ -94,14 +94,9 @@ impl<S: Scheme> Opening<S> {
         let attempt = if same {
             (kept.attempt, kept.left_out)
         } else {
-            (kept.attempt.saturating_add(SINCE_COPY), left_out(core, epoch))
+            (after(core, kept.attempt), left_out(core, epoch))
         };
         Some(Self::start(core, registrar, (epoch, previous), (kept.soon, attempt), now))
-    }
-
-    fn next_attempt(&self, core: &Core<S>) -> u32 {
-        let lost = if core.is_copy { SINCE_COPY } else { 0 };
-        self.attempt.saturating_add(1).saturating_add(lost)
     }
 
     fn start(
@@ -165,7 +160,7 @@ impl<S: Scheme> Opening<S> {
 
     /// Begins the next attempt.
     pub(super) fn again(&mut self, core: &mut Core<S>, registrar: &Registrar, now: Timestamp) {
-        self.attempt = self.next_attempt(core);
+        self.attempt = after(core, self.attempt);
         let invitation = invitation(core, (self.previous, self.attempt), &self.left_out);
         self.ceremony = Ceremony::open(registrar, &core.terms.region, self.epoch, invitation);
         (self.step, self.since) = (Step::Parts, now);
@@ -333,6 +328,12 @@ impl<S: Scheme> Opening<S> {
         let goes = |member: &&Invited| without.iter().any(|(meter, _)| *meter == member.meter);
         can_open(core, members(core, &self.left_out).filter(|member| !goes(member)).count())
     }
+}
+
+/// The number of the attempt after one.
+fn after<S: Scheme>(core: &Core<S>, attempt: u32) -> u32 {
+    let lost = if core.is_copy { SINCE_COPY } else { 0 };
+    attempt.saturating_add(1).saturating_add(lost)
 }
 
 fn can_open<S: Scheme>(core: &Core<S>, members: usize) -> bool {

@@ -1,5 +1,6 @@
 //! A meter on its way into the next epoch, or out of it.
 
+use std::ops::Bound;
 use std::time::Duration;
 
 use aggregation::{Scheme, Stored as _};
@@ -75,7 +76,7 @@ impl<S: Scheme> Meter<S> {
         }
         // An invitation may overtake the roster before it, and with a candidate
         // its share goes.
-        let waits = |of: &Epoch| of.0.checked_add(1) == Some(epoch.0) && self.refused != Some(*of);
+        let waits = |of: &Epoch| epoch.follows(*of) && self.refused != Some(*of);
         let before = candidate.map(|candidate| candidate.place().epoch).filter(waits);
         if let Some(before) = before {
             return Err(InvitationError::Unheard(before));
@@ -89,7 +90,7 @@ impl<S: Scheme> Meter<S> {
         if self.latest().is_some_and(|known| seconds(known) != body.parameters.slot_seconds) {
             return Err(InvitationError::SlotSeconds);
         }
-        let before = self.latest().filter(|known| known.epoch().0.checked_add(1) == Some(epoch.0));
+        let before = self.latest().filter(|known| epoch.follows(known.epoch()));
         if before.is_some_and(|before| *before.digest() != body.previous) {
             return Err(InvitationError::Chain);
         }
@@ -194,7 +195,7 @@ impl<S: Scheme> Meter<S> {
         let is_candidate =
             self.candidate.as_ref().is_some_and(|(candidate, _)| candidate.place().epoch == epoch);
         let heard = match known {
-            Some(known) if known >= epoch => return self.note_past_roster(bytes, now),
+            Some(known) if known >= epoch => return self.note_past_roster((epoch, bytes), now),
             None if self.candidate.is_none() => Err(RosterError::Invitation),
             _ if is_candidate => self.join(bytes, now),
             Some(_) => self.leave(bytes),
@@ -207,29 +208,32 @@ impl<S: Scheme> Meter<S> {
 
     /// A collector that says the roster of an epoch that is over knows of no
     /// later one.
-    fn note_past_roster(&mut self, bytes: &[u8], now: Timestamp) {
+    fn note_past_roster(&mut self, (epoch, bytes): (Epoch, &[u8]), now: Timestamp) {
+        let Some(later) = self.later_than(epoch).next().map(Membership::roster) else { return };
         let Terms { region, registrar, .. } = &self.core.terms;
         let Ok(mut past) = AcceptedRoster::<S>::open(bytes, region, registrar) else { return };
-        let mut later = self.epochs.values().map(Membership::roster);
-        if let Some(later) = later.find(|later| later.epoch() > past.epoch()) {
-            past.end_before(later.body().first_slot);
-            let is_over = past.last_deadline() < now;
-            self.core.asked = is_over.then(|| past.epoch());
-        }
+        past.end_before(later.body().first_slot);
+        let is_over = past.last_deadline() < now;
+        self.core.asked = is_over.then_some(epoch);
+    }
+
+    /// The epochs after one that this meter is a member of, in their order.
+    fn later_than(&self, epoch: Epoch) -> impl Iterator<Item = &Membership<S>> {
+        self.epochs.range((Bound::Excluded(epoch), Bound::Unbounded)).map(|(_, of)| of)
     }
 
     /// Hands a collector the rosters that it signed after the one that it knows:
     /// it was restored from a copy of that time.
     pub(super) fn hand_back(&mut self, latest: Epoch, now: Timestamp) {
-        let mut later = self.epochs.range(Epoch(latest.0.saturating_add(1))..).peekable();
         let is_recent = |last: Timestamp| now < last + HAND_BACK_SPAN;
-        if later.peek().is_none() || self.handed_back.is_some_and(is_recent) {
+        if self.handed_back.is_some_and(is_recent) {
             return;
         }
-        self.handed_back = Some(now);
-        for (_, membership) in later {
-            let roster = membership.signed_roster().to_vec();
+        let later: Vec<_> =
+            self.later_than(latest).map(|membership| membership.signed_roster().to_vec()).collect();
+        for roster in later {
             self.core.publish(MeterTopic::Recollection, roster);
+            self.handed_back = Some(now);
         }
     }
 

@@ -243,9 +243,9 @@ impl<S: Scheme> Outbox<S> {
         let over = self.slots.extract_if(..before, |slot, sent| settled(sent) && !is_needed(*slot));
         let over: Vec<_> = over.map(|(slot, sent)| (slot, sent.portion)).collect();
         let portions: BTreeSet<_> = over.iter().filter_map(|(_, portion)| *portion).collect();
-        let gone = portions.into_iter().filter(|portion| self.of_portion(*portion).is_empty());
-        let gone: Vec<_> = gone.collect();
-        self.unwritten.retain(|portion| !gone.contains(portion));
+        let left = self.slots.values().filter_map(|sent| sent.portion).collect();
+        let gone = &portions - &left;
+        self.unwritten = &self.unwritten - &gone;
         let sent = over.into_iter().map(|(slot, _)| Key::sent(epoch, slot));
         let gone = gone.into_iter().map(|portion| Key::standings(epoch, portion));
         let changes = sent.chain(gone).map(Change::Erase).collect();

@@ -88,6 +88,11 @@ fn registrar_identity() -> protocol::identity::Identity {
 /// What arrives of a message.
 pub(crate) type Bend<'a> = &'a mut dyn FnMut(&Said<'_>) -> Vec<Vec<u8>>;
 
+/// A relay that drops messages of one kind on one way.
+pub(crate) fn losing(way: Way, kind: Kind) -> impl FnMut(&Said<'_>) -> Vec<Vec<u8>> {
+    move |said| if said.is(way, kind) { Vec::new() } else { said.whole() }
+}
+
 pub(crate) fn honest(said: &Said<'_>) -> Vec<Vec<u8>> {
     said.whole()
 }

@@ -14,7 +14,6 @@ use protocol::slot::{Slot, Timestamp, Window};
 
 use crate::faults::Faults;
 use crate::judge::Violation;
-use crate::node::Node;
 use crate::operation::Step;
 use crate::plan::{NextEpochError, Party};
 
@@ -157,8 +156,7 @@ impl<S: Scheme> World<S> {
     /// Whether a meter was cut off from an epoch's opening to that of a later one:
     /// it is a member of the later one alone.
     fn has_missed(&self, meter: &MeterId, epoch: Epoch) -> bool {
-        let number = self.ids.binary_search(meter).ok().and_then(|at| u16::try_from(at).ok());
-        let Some(party) = number.map(Party::Meter) else { return false };
+        let Some(party) = self.judge.number(meter).map(Party::Meter) else { return false };
         let heard = self.report.events.iter().filter(|(_, of, _)| *of == party);
         let mut heard = heard.filter_map(|(_, _, event)| match event {
             Event::Joined { epoch, .. } | Event::Left { epoch, .. } => Some(*epoch),
@@ -197,15 +195,17 @@ impl<S: Scheme> World<S> {
 
     fn is_lost(&self, roster: &AcceptedRoster<S>) -> bool {
         let keys = [Key::roster(roster.epoch()), Key::past_roster(roster.epoch())];
-        let collector = self.nodes.get(&Party::Collector);
-        let has = |node: &Node<S>| keys.iter().any(|key| node.disk.records().get(key).is_some());
-        self.judge.is_restored && !collector.is_some_and(has)
+        self.judge.is_restored && !keys.iter().any(|key| self.is_kept(key))
     }
 
     fn has_ended(&self, epoch: Epoch, target: Target) -> bool {
-        let end = Key::round(epoch, target, &Part::End);
+        self.is_kept(&Key::round(epoch, target, &Part::End))
+    }
+
+    /// Whether the collector's disk has a record.
+    fn is_kept(&self, key: &Key) -> bool {
         let collector = self.nodes.get(&Party::Collector);
-        collector.is_some_and(|node| node.disk.records().get(&end).is_some())
+        collector.is_some_and(|node| node.disk.records().get(key).is_some())
     }
 
     /// Slots that began after all faults are opened, with all members that no
@@ -213,8 +213,7 @@ impl<S: Scheme> World<S> {
     /// a later roster first.
     fn check_opened(&self, healed: Timestamp) -> Result<(), Violation> {
         let is_sound = |meter: &_| {
-            let number = self.ids.binary_search(meter).ok().and_then(|at| u16::try_from(at).ok());
-            number.is_some_and(|number| !self.impaired.contains(&number))
+            self.judge.number(meter).is_some_and(|number| !self.impaired.contains(&number))
         };
         for roster in self.judge.rosters.values() {
             let is_sound = |meter: &_| is_sound(meter) && !self.has_missed(meter, roster.epoch());

@@ -102,13 +102,12 @@ impl<S: Scheme> Book<S> {
             if let Target::Region(slot) = target {
                 self.next_slot = self.next_slot.max(slot.plus(1));
             }
-            let has = |wanted| transcript.iter().any(|(part, _)| *part == wanted);
             if is_needed(target) {
                 let round = self.restore_round(target, &transcript);
                 let round = round.map_err(|error| KeptError::Round { target, error })?;
                 self.rounds.insert(target, round);
-            } else {
-                self.left_open.extend((!has(Part::End)).then_some(target));
+            } else if !transcript.iter().any(|(part, _)| *part == Part::End) {
+                self.left_open.push(target);
             }
         }
         Ok(())
