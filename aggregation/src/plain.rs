@@ -21,8 +21,8 @@ pub use values::{
 };
 
 use crate::scheme::{
-    CombineError, Context, Culprits, DeviceSecret, GroupError, Hidden, Participant, Range, Ranged,
-    ResponseError, Rng, Scheme, Sharing,
+    Canonical as _, CombineError, Context, Culprits, DeviceSecret, GroupError, Hidden, Participant,
+    Range, Ranged, ResponseError, Rng, Scheme, Sharing,
 };
 use crate::scheme::{provable, refuse_impossible};
 use values::Digest;

@@ -125,7 +125,7 @@ pub trait Scheme: Sized + Send + Sync + 'static {
     /// What a contributor keeps of a contribution until it is claimed.
     type Retained: Stored + Send;
     /// The fold of contributions; the default is the empty sum.
-    type Aggregate: Clone + Debug + Default + PartialEq + Send;
+    type Aggregate: Canonical + Clone + Debug + Default + PartialEq + Send;
     /// What all participants are asked to do for a list of sums; each answers
     /// its own part.
     type Request: Debug + Send;

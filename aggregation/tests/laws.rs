@@ -297,6 +297,8 @@ fn public_values_survive_their_encoding<S: Scheme>(_: &S::Decoder) {
     assert_eq!(reread(&members.parts[0]), Ok(members.parts[0].clone()));
     assert_eq!(reread(&contribution), Ok(contribution));
     assert_eq!(reread(&response), Ok(response));
+    assert_eq!(reread(&sums[1]), Ok(sums[1].clone()));
+    assert_eq!(reread(&S::Aggregate::default()), Ok(S::Aggregate::default()));
     let (dealing, complaint) = bent_dealing_and_complaint::<S>();
     assert_eq!(reread(&dealing), Ok(dealing));
     assert_eq!(reread(&complaint), Ok(complaint));
@@ -328,6 +330,7 @@ fn a_wrong_length_is_refused<S: Scheme>(_: &S::Decoder) {
     refuses_a_byte_more_or_less(&members.parts[0]);
     refuses_a_byte_more_or_less(&contribution);
     refuses_a_byte_more_or_less(&members.respond(0, &sums));
+    refuses_a_byte_more_or_less(&sums[0]);
     let (dealing, complaint) = bent_dealing_and_complaint::<S>();
     refuses_a_byte_more_or_less(&dealing);
     refuses_a_byte_more_or_less(&complaint);

@@ -188,12 +188,16 @@ impl<S: Scheme> Entry<S> {
 
     /// The sums that the entry alone amounts to, by register.
     pub fn alone(&self, scheme: &S) -> BTreeMap<Register, S::Aggregate> {
-        let folded = self.hidden.iter().map(|(register, hidden)| {
-            let mut sum = S::Aggregate::default();
-            scheme.fold(&mut sum, hidden);
-            (*register, sum)
-        });
-        folded.collect()
+        let mut sums = BTreeMap::new();
+        self.fold_into(scheme, &mut sums);
+        sums
+    }
+
+    /// Adds the entry to sums by register.
+    pub fn fold_into(&self, scheme: &S, sums: &mut BTreeMap<Register, S::Aggregate>) {
+        for (register, hidden) in &self.hidden {
+            scheme.fold(sums.entry(*register).or_default(), hidden);
+        }
     }
 }
 

@@ -4,11 +4,11 @@
 use aggregation::{Canonical as _, Context, Hidden, Ranged, Rng, Scheme};
 use serde_bytes::ByteBuf;
 
-use crate::entry::Entry;
 use crate::id::MeterId;
 use crate::message::Proof;
 use crate::reading::Register;
 use crate::roster::AcceptedRoster;
+use crate::round::Held;
 use crate::slot::Slot;
 
 /// Most slots that a challenge names, and that one range proof covers.
@@ -56,7 +56,7 @@ pub(crate) fn holds<'a, S: Scheme>(
     roster: &AcceptedRoster<S>,
     meter: &MeterId,
     proof: &Proof,
-    counted: impl Fn(Slot) -> Option<&'a Entry<S>>,
+    counted: impl Fn(Slot) -> Option<Held<'a, S>>,
     rng: &mut Rng,
 ) -> bool {
     let entries: Option<Vec<_>> =
@@ -71,7 +71,7 @@ fn holds_of_register<S: Scheme>(
     roster: &AcceptedRoster<S>,
     meter: &MeterId,
     (register, proof): (&Register, &ByteBuf),
-    entries: &[(Slot, &Entry<S>)],
+    entries: &[(Slot, Held<'_, S>)],
     rng: &mut Rng,
 ) -> bool {
     let Ok(proof) = S::RangeProof::from_bytes(proof) else { return false };

@@ -83,6 +83,8 @@ sorts! {
     Doubt = 23,
     /// What final listings made of a meter's contributions to a portion.
     Standings = 24,
+    /// What the contributions of each member to a portion add up to so far.
+    Snapshot = 25,
 }
 
 impl Sort {
@@ -193,6 +195,12 @@ impl Key {
         Self::of_portion(Sort::Claim, epoch, portion)
     }
 
+    /// What contributions to a portion add up to so far.
+    #[must_use]
+    pub fn snapshot(epoch: Epoch, portion: Portion) -> Self {
+        Self::of_portion(Sort::Snapshot, epoch, portion)
+    }
+
     /// A listing that was endorsed, or published.
     #[must_use]
     pub fn listing(epoch: Epoch, portion: Portion) -> Self {
@@ -271,7 +279,13 @@ impl Key {
     /// The portion and the member of a record that belongs to both.
     #[must_use]
     pub(crate) fn portion_and_meter(&self) -> Option<(Portion, MeterId)> {
-        Some((self.portion()?, self.name.split_once('/')?.1.parse().ok()?))
+        Some((self.portion()?, self.meter()?))
+    }
+
+    /// The member of a record that belongs to one.
+    #[must_use]
+    pub(crate) fn meter(&self) -> Option<MeterId> {
+        self.name.rsplit('/').next()?.parse().ok()
     }
 
     /// The part of a round's transcript that a record holds.
@@ -414,13 +428,18 @@ impl Records {
 
     /// All records of a sort, in the order of their keys.
     pub fn of(&self, sort: Sort) -> impl Iterator<Item = (&Key, &[u8])> {
-        let records = self.0.iter().filter(move |(key, _)| key.sort == sort);
-        records.map(|(key, value)| (key, value.as_slice()))
+        self.from(sort, Epoch::default()).take_while(move |(key, _)| key.sort == sort)
     }
 
     /// All records of a sort in an epoch, in the order of their keys.
     pub fn within(&self, sort: Sort, epoch: Epoch) -> impl Iterator<Item = (&Key, &[u8])> {
-        self.of(sort).filter(move |(key, _)| key.epoch == epoch)
+        let is_within = move |key: &Key| (key.sort, key.epoch) == (sort, epoch);
+        self.from(sort, epoch).take_while(move |(key, _)| is_within(key))
+    }
+
+    fn from(&self, sort: Sort, epoch: Epoch) -> impl Iterator<Item = (&Key, &[u8])> {
+        let records = self.0.range(Key::at(sort, epoch, 0, String::new())..);
+        records.map(|(key, value)| (key, value.as_slice()))
     }
 }
 

@@ -2,11 +2,12 @@
 //! The subject is the region or single meters; the states are the same.
 
 mod end;
+mod entries;
 mod help;
 mod outcome;
 mod said;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use aggregation::{CombineError, Scheme};
 use serde_bytes::ByteBuf;
@@ -20,9 +21,11 @@ use crate::release;
 use crate::roster::AcceptedRoster;
 use crate::slot::Timestamp;
 
+use entries::Entries;
 use help::Helpers;
 
 pub use end::{Abandoned, Combined, Ended};
+pub use entries::Held;
 pub(crate) use help::accept;
 pub use help::{Help, ShareError};
 pub(crate) use outcome::{outcome, with_slots};
@@ -60,7 +63,8 @@ enum State<S: Scheme> {
         missing: BTreeSet<MeterId>,
     },
     Abandoned {
-        is_committed: bool,
+        /// If holders were asked.
+        request: Option<Digest>,
         end: Abandoned,
     },
 }
@@ -68,7 +72,7 @@ enum State<S: Scheme> {
 /// One round. Its entries stay to the end: bills are checked against them.
 pub struct Round<S: Scheme> {
     target: Target,
-    entries: BTreeMap<MeterId, Entry<S>>,
+    entries: Entries<S>,
     state: State<S>,
 }
 
@@ -76,19 +80,20 @@ impl<S: Scheme> Round<S> {
     /// A round that collects entries for `target`.
     #[must_use]
     pub fn collecting(target: Target) -> Self {
-        Self { target, entries: BTreeMap::new(), state: State::Collecting }
+        Self { target, entries: Entries::none(), state: State::Collecting }
     }
 
     /// Offers an entry whose proofs were checked.
     pub fn admit(&mut self, entry: Entry<S>) -> Admission {
-        match self.entries.get(&entry.meter) {
-            Some(_) if self.knows(&entry) => Admission::Known,
-            Some(_) => Admission::Conflict,
-            None if matches!(self.state, State::Collecting) => {
-                self.entries.insert(entry.meter.clone(), entry);
-                Admission::Counted
-            }
-            None => Admission::Late,
+        if self.knows(&entry) {
+            Admission::Known
+        } else if self.has(&entry.meter) {
+            Admission::Conflict
+        } else if self.is_collecting() {
+            self.entries.insert(entry);
+            Admission::Counted
+        } else {
+            Admission::Late
         }
     }
 
@@ -96,11 +101,7 @@ impl<S: Scheme> Round<S> {
     /// proofs need no second check.
     #[must_use]
     pub fn knows(&self, entry: &Entry<S>) -> bool {
-        self.entries.get(&entry.meter).is_some_and(|known| {
-            known.hidden == entry.hidden
-                && known.range_proof == entry.range_proof
-                && known.listing == entry.listing
-        })
+        self.entries.knows(entry)
     }
 
     /// Whether entries may still come in.
@@ -112,34 +113,51 @@ impl<S: Scheme> Round<S> {
     /// Whether a member's entry is in the round.
     #[must_use]
     pub fn has(&self, meter: &MeterId) -> bool {
-        self.entries.contains_key(meter)
+        self.entries.has(meter)
     }
 
     /// A member's entry in the round, whether or not the set is committed.
     #[must_use]
-    pub fn entry(&self, meter: &MeterId) -> Option<&Entry<S>> {
-        self.entries.get(meter)
+    pub fn entry(&self, roster: &AcceptedRoster<S>, meter: &MeterId) -> Option<Held<'_, S>> {
+        self.entries.get(roster, meter)
+    }
+
+    /// The message of a member's entry.
+    #[must_use]
+    pub fn message(&self, meter: &MeterId) -> Option<&[u8]> {
+        self.entries.message(meter)
     }
 
     /// Members whose entries are in the round.
     pub fn meters(&self) -> impl Iterator<Item = &MeterId> {
-        self.entries.keys()
+        self.entries.meters()
     }
 
-    /// The entry of a meter, once the set is committed by a request.
+    /// The digest of the request that has committed the set.
     #[must_use]
-    pub fn counted(&self, meter: &MeterId) -> Option<&Entry<S>> {
-        match self.state {
-            State::Requesting(_)
-            | State::Combined { .. }
-            | State::Abandoned { is_committed: true, .. } => self.entries.get(meter),
-            State::Collecting | State::Abandoned { is_committed: false, .. } => None,
+    pub fn committed(&self) -> Option<Digest> {
+        match &self.state {
+            State::Requesting(Requested { digest, .. }) => Some(*digest),
+            State::Combined { request, .. } => Some(*request),
+            State::Abandoned { request, .. } => *request,
+            State::Collecting => None,
         }
+    }
+
+    /// Whether a meter's entry is in a set that is committed.
+    #[must_use]
+    pub fn is_counted(&self, meter: &MeterId) -> bool {
+        self.committed().is_some() && self.has(meter)
+    }
+
+    /// Keeps of the contributions to a slot that is over their messages alone.
+    pub fn put_away(&mut self) {
+        self.entries.put_away();
     }
 
     /// Commits the set and turns to the holders. `seal` signs the request.
     pub fn commit(&mut self, roster: &AcceptedRoster<S>, seal: impl FnOnce(&Request) -> Vec<u8>) {
-        let request = self.request_of(self.entries.values());
+        let request = self.request_of(self.entries.messages());
         let message = seal(&request);
         self.ask(roster, &request, message);
     }
@@ -148,19 +166,17 @@ impl<S: Scheme> Round<S> {
     /// of them is not in the round.
     #[must_use]
     pub fn digest_of(&self, members: &BTreeSet<&MeterId>) -> Option<Digest> {
-        let entries: Option<Vec<_>> =
-            members.iter().map(|member| self.entries.get(*member)).collect();
-        Some(release::digest(&self.request_of(entries?)))
+        let messages: Option<Vec<_>> = members.iter().map(|member| self.message(member)).collect();
+        Some(release::digest(&self.request_of(messages?)))
     }
 
     /// Drops the entries of all others; whose they were.
     pub fn keep(&mut self, members: &BTreeSet<&MeterId>) -> Vec<MeterId> {
-        let dropped = self.entries.extract_if(.., |meter, _| !members.contains(meter));
-        dropped.map(|(meter, _)| meter).collect()
+        self.entries.keep(members)
     }
 
-    fn request_of<'a>(&self, entries: impl IntoIterator<Item = &'a Entry<S>>) -> Request {
-        let messages = entries.into_iter().map(|entry| ByteBuf::from(entry.message.clone()));
+    fn request_of<'a>(&self, messages: impl IntoIterator<Item = &'a [u8]>) -> Request {
+        let messages = messages.into_iter().map(ByteBuf::from);
         match self.target {
             Target::Region(slot) => Request::Region(slot, messages.collect()),
             Target::Bill(portion) => Request::Bill(portion, messages.collect()),
@@ -170,8 +186,7 @@ impl<S: Scheme> Round<S> {
     /// Whether the entries in the round are those that a request lists.
     #[must_use]
     pub fn is_of(&self, request: &Request) -> bool {
-        let messages = self.entries.values().map(|entry| entry.message.as_slice());
-        request.entries().iter().map(|message| message.as_slice()).eq(messages)
+        request.entries().iter().map(|message| message.as_slice()).eq(self.entries.messages())
     }
 
     /// Turns to the holders again with a set that was committed before, by a
@@ -193,7 +208,7 @@ impl<S: Scheme> Round<S> {
     }
 
     fn ask(&mut self, roster: &AcceptedRoster<S>, request: &Request, message: Vec<u8>) {
-        let sums = entry::sums(roster, self.target, self.entries.values());
+        let sums = entry::sums(roster, self.target, self.entries.read());
         self.state = State::Requesting(Requested {
             digest: release::digest(request),
             message,
@@ -278,74 +293,6 @@ impl<S: Scheme> Round<S> {
         let end = helpers.combined(roster, now, values);
         self.finish(roster, Ended::Combined(end));
         Some(Ok(()))
-    }
-
-    /// Ends the round, which has turned to the holders if its sums are opened.
-    pub fn finish(&mut self, roster: &AcceptedRoster<S>, end: Ended) {
-        let state = std::mem::replace(&mut self.state, State::Collecting);
-        self.state = match (state, end) {
-            (State::Requesting(requested), Ended::Combined(end)) => {
-                let opened = requested.sums.iter().zip(&end.values);
-                let of = (self.target, &self.meters().collect());
-                let outcomes = opened.map(|opened| outcome(roster, of, opened, &end)).collect();
-                let missing = end.unanswered.iter().cloned().collect();
-                State::Combined { request: requested.digest, end, outcomes, missing }
-            }
-            (state, Ended::Abandoned(end)) => {
-                let is_committed = matches!(state, State::Requesting(_));
-                State::Abandoned { is_committed, end }
-            }
-            (state, Ended::Combined(_)) => state,
-        };
-    }
-
-    /// Gives the round up. Its set stays committed if holders were asked.
-    pub fn abandon(&mut self, roster: &AcceptedRoster<S>, reason: String, now: Timestamp) {
-        let (waiting_for, culprits) = match &self.state {
-            State::Requesting(Requested { helpers, .. }) => {
-                (helpers.missing(roster), helpers.culprits())
-            }
-            _ => (Vec::new(), Vec::new()),
-        };
-        let end = Abandoned { at: now, reason, waiting_for, culprits };
-        self.finish(roster, Ended::Abandoned(end));
-    }
-
-    /// How the round ended, if it did.
-    #[must_use]
-    pub fn end(&self) -> Option<Ended> {
-        match &self.state {
-            State::Collecting | State::Requesting(_) => None,
-            State::Combined { end, .. } => Some(Ended::Combined(end.clone())),
-            State::Abandoned { end, .. } => Some(Ended::Abandoned(end.clone())),
-        }
-    }
-
-    /// Whether there will be no result.
-    #[must_use]
-    pub fn is_abandoned(&self) -> bool {
-        matches!(self.state, State::Abandoned { .. })
-    }
-
-    /// Whether it was given up at `since` or later.
-    #[must_use]
-    pub fn is_abandoned_since(&self, since: Timestamp) -> bool {
-        matches!(&self.state, State::Abandoned { end, .. } if end.at >= since)
-    }
-
-    /// Whether the sums are opened, some holders have not answered, and nobody
-    /// has been told so at the deadline.
-    #[must_use]
-    pub fn is_unsettled(&self) -> bool {
-        matches!(&self.state, State::Combined { end, missing, .. }
-            if !end.is_settled && !missing.is_empty())
-    }
-
-    /// Waits no longer for those that have not answered.
-    pub fn settle(&mut self) {
-        if let State::Combined { end, .. } = &mut self.state {
-            end.is_settled = true;
-        }
     }
 
     /// The sums, if they were opened at `since` or later.

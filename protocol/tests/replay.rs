@@ -1,6 +1,6 @@
 //! How long a collector takes to start with the records of a large region, and
 //! how much memory. By hand, alone on the machine:
-//! `cargo test --release -p protocol --test replay -- --ignored --nocapture`
+//! `cargo test --release -p protocol --test replay how_long -- --ignored --nocapture`
 #![allow(
     clippy::indexing_slicing,
     clippy::panic,
@@ -13,15 +13,19 @@
 mod common;
 
 use std::num::NonZeroU32;
+use std::path::Path;
+use std::process::Command;
 
 use aggregation::ElGamal;
 use common::region::{Disk, Region, messages, region_request};
 use common::{meter_ids, parameters};
 use protocol::envelope::encode;
+use protocol::id::Epoch;
 use protocol::message::Target;
 use protocol::parameters::Parameters;
-use protocol::record::{Change, Key, Part};
+use protocol::record::{Change, Key, Part, Records, Sort};
 use protocol::round::{Combined, Ended};
+use serde_bytes::ByteBuf;
 
 const METERS: usize = 200;
 
@@ -68,21 +72,79 @@ fn keep_slot(street: &mut Region<ElGamal>, disk: &mut Disk, position: u64) {
     }
 }
 
+/// Where a process of its own finds the records that it is to start with.
+const RECORDS: &str = "HUSHGRID_REPLAY_RECORDS";
+
+/// A record as a file holds it: sort, epoch, position, name, value.
+type Written = (u8, u32, u64, String, ByteBuf);
+
+fn write(records: &Records, path: &Path) {
+    let all = Sort::ALL.iter().flat_map(|sort| records.of(*sort));
+    let all = all.map(|(key, value)| {
+        let Key { sort, epoch, position, name } = key.clone();
+        (sort.number(), epoch.0, position, name, ByteBuf::from(value))
+    });
+    std::fs::write(path, encode(&all.collect::<Vec<Written>>())).unwrap();
+}
+
+fn read(path: &Path) -> Records {
+    let file = std::io::BufReader::new(std::fs::File::open(path).unwrap());
+    let all: Vec<Written> = ciborium::from_reader(file).unwrap();
+    let record = |(sort, epoch, position, name, value): Written| {
+        let sort = Sort::of(sort).unwrap();
+        (Key { sort, epoch: Epoch(epoch), position, name }, value.into_vec().into())
+    };
+    all.into_iter().map(record).collect()
+}
+
+fn month() -> Region<ElGamal> {
+    let window_slots = NonZeroU32::new(u32::try_from(SLOTS).unwrap()).unwrap();
+    let parameters = Parameters { window_slots, deadline_s: 864_000, ..parameters::<ElGamal>() };
+    Region::<ElGamal>::open_with(METERS, parameters)
+}
+
+/// Starts a collector with these records in a process of its own.
+fn start_with(records: &Records, what: &str) {
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("replay");
+    write(records, &file);
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    let test = ["--exact", "a_start_with_the_records_of_a_file", "--ignored", "--nocapture"];
+    let output = child.args(test).env(RECORDS, &file).output().unwrap();
+    std::fs::remove_file(file).unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let line = said.lines().find(|line| line.starts_with("records"));
+    println!("{what}: {}", line.unwrap_or_else(|| panic!("{said}")));
+}
+
+#[test]
+#[ignore = "is run by the test below, in a process of its own"]
+fn a_start_with_the_records_of_a_file() {
+    let Some(path) = std::env::var_os(RECORDS) else { return };
+    let mut street = month();
+    street.now = street.roster.grid().end(street.slot(SLOTS - 1));
+    street.disk.records = read(Path::new(&path));
+    let (before, began) = (memory("VmRSS"), processor_time());
+    let collector = street.started_again().unwrap();
+    let (took, after) = ((processor_time() - began) * 10, memory("VmRSS"));
+    assert!(collector.poll_timeout().is_some());
+    let (more, peak) = (after - before, memory("VmHWM"));
+    println!("records {before} MiB; a start takes {took} ms and {more} MiB; peak {peak} MiB");
+}
+
 #[test]
 #[ignore = "takes minutes and some GB"]
 fn how_long_a_start_takes_with_the_records_of_a_month() {
-    let window_slots = NonZeroU32::new(u32::try_from(SLOTS).unwrap()).unwrap();
-    let parameters = Parameters { window_slots, deadline_s: 864_000, ..parameters::<ElGamal>() };
-    let mut street = Region::<ElGamal>::open_with(METERS, parameters);
+    let mut street = month();
     let mut disk = std::mem::take(&mut street.disk);
     for position in 0..SLOTS - 1 {
         keep_slot(&mut street, &mut disk, position);
     }
     street.disk = disk;
-    let (before, began) = (memory("VmRSS"), processor_time());
-    let collector = street.started_again().unwrap();
-    let (took, after) = ((processor_time() - began) * 10, memory("VmRSS"));
-    println!("with records {before} MiB; a start takes {took} ms and {} MiB", after - before);
-    println!("at most {} MiB", memory("VmHWM"));
-    assert!(collector.poll_timeout().is_some());
+    start_with(&street.disk, "all records");
+    // With its last slot the window is over, and its running sums are kept.
+    street.collector = street.started_again().unwrap();
+    street.offline.extend(0..METERS);
+    street.open_slot(SLOTS - 1);
+    assert_eq!(street.disk.of(Sort::Snapshot).count(), 1);
+    start_with(&street.disk, "with a snapshot");
 }

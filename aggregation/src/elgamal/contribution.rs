@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use curve25519_dalek::ristretto::RistrettoPoint;
+use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
 use curve25519_dalek::scalar::Scalar;
 use zeroize::Zeroizing;
 
@@ -78,11 +78,27 @@ impl Stored for Retained {
     }
 }
 
-/// The sums of C1 and of C2.
+/// The sums of C1 and of C2. 64 bytes; either may be the identity.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, zeroize::Zeroize)]
 pub struct Aggregate {
     c1: RistrettoPoint,
     c2: RistrettoPoint,
+}
+
+impl Canonical for Aggregate {
+    fn to_bytes(&self) -> Vec<u8> {
+        [self.c1, self.c2].map(|point| point.compress().to_bytes()).concat()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let ([c1, c2], []) = bytes.as_chunks() else {
+            return Err(DecodeError::Length { expected: 64, found: bytes.len() });
+        };
+        let point = |bytes: &[u8; 32], name| {
+            CompressedRistretto(*bytes).decompress().ok_or(DecodeError::NotCanonical(name))
+        };
+        Ok(Self { c1: point(c1, "C1")?, c2: point(c2, "C2")? })
+    }
 }
 
 impl Aggregate {

@@ -53,7 +53,8 @@ impl fmt::Debug for Retained {
 }
 
 /// The sums of the numbers, which saturates, and of the marks, which wraps.
-/// A sum whose mark is 0 stands for the identity.
+/// A sum whose mark is 0 stands for the identity. 16 bytes: number, mark (both
+/// big-endian).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Aggregate {
     pub(super) number: u64,
@@ -88,7 +89,7 @@ impl Stored for Secret {
 
 impl Stored for Retained {
     fn to_stored(&self) -> Zeroizing<Vec<u8>> {
-        Zeroizing::new(self.0.to_bytes().to_vec())
+        Zeroizing::new(self.0.to_bytes())
     }
 
     fn from_stored(bytes: &[u8]) -> Result<Self, DecodeError> {
@@ -109,7 +110,7 @@ impl Canonical for KeyPart {
 
 impl Canonical for Contribution {
     fn to_bytes(&self) -> Vec<u8> {
-        [self.sum.to_bytes().as_slice(), &self.proof].concat()
+        [self.sum.to_bytes(), self.proof.to_vec()].concat()
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
@@ -146,9 +147,11 @@ impl Aggregate {
             mark: self.mark.wrapping_add(other.mark),
         }
     }
+}
 
-    pub(super) fn to_bytes(self) -> [u8; 16] {
-        ((u128::from(self.number) << 64) | u128::from(self.mark)).to_be_bytes()
+impl Canonical for Aggregate {
+    fn to_bytes(&self) -> Vec<u8> {
+        [self.number.to_be_bytes(), self.mark.to_be_bytes()].concat()
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {

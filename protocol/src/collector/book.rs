@@ -8,7 +8,9 @@ mod kept;
 mod listings;
 mod omissions;
 mod recall;
+mod rounds;
 mod schedule;
+mod sums;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -34,6 +36,7 @@ use audits::Audits;
 pub use kept::KeptError;
 use listings::Listings;
 use recall::Recalling;
+use sums::RunningSums;
 
 /// How far a member's clock may run ahead of the collector's.
 const CLOCK_AHEAD: Duration = Duration::from_secs(2);
@@ -51,6 +54,7 @@ pub(super) struct Book<S: Scheme> {
     roster: AcceptedRoster<S>,
     signed_roster: Vec<u8>,
     rounds: BTreeMap<Target, Round<S>>,
+    sums: RunningSums<S>,
     /// The slot whose round closes next.
     next_slot: Slot,
     listings: Listings,
@@ -90,6 +94,7 @@ impl<S: Scheme> Book<S> {
             roster,
             signed_roster,
             rounds,
+            sums: RunningSums::default(),
             patience: Timestamp(0),
             next_republish,
             unheard_since: NEVER,

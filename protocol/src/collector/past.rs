@@ -89,7 +89,7 @@ impl Past {
         let epoch = roster.epoch();
         self.0.insert(epoch, Rounds::of(roster.body(), roster.end_slot()));
         let signed = book.signed_roster().to_vec().into();
-        let erased = [Sort::Counted, Sort::Claimed, Sort::Listing, Sort::Challenge];
+        let erased = [Sort::Counted, Sort::Claimed, Sort::Listing, Sort::Challenge, Sort::Snapshot];
         let erased = erased.map(|sort| Change::EraseBefore(sort, epoch, u64::MAX));
         let moved =
             [Change::Write(Key::past_roster(epoch), signed), Change::Erase(Key::roster(epoch))];

@@ -40,7 +40,7 @@ impl<S: Scheme> Round<S> {
             target: self.target,
             phase,
             counted: self.meters().cloned().collect(),
-            uncounted: absent(roster, |meter| self.entries.contains_key(meter)),
+            uncounted: absent(roster, |meter| self.has(meter)),
             waiting_for,
             culprits,
         })

@@ -198,13 +198,34 @@ impl<S: Kit> Region<S> {
     }
 
     /// Contributions to a slot of the members at these positions; meter i
-    /// contributes 2^i.
+    /// contributes 2^(i mod 8).
     pub(crate) fn play_all(
         &mut self,
         slot: Slot,
         members: impl IntoIterator<Item = usize>,
     ) -> Vec<Played<S>> {
-        members.into_iter().map(|at| self.play(at, slot, 1 << at)).collect()
+        members.into_iter().map(|at| self.play(at, slot, 1 << (at % 8))).collect()
+    }
+
+    /// Lets a slot end to which the test has everybody contribute.
+    pub(crate) fn ask_about(&mut self, position: u64) -> Vec<Played<S>> {
+        let slot = self.end_slot(position);
+        let played = self.play_all(slot, 0..self.meters.len());
+        for one in &played {
+            self.send(&one.message);
+        }
+        played
+    }
+
+    /// The same, and has its sum opened.
+    pub(crate) fn open_slot(&mut self, position: u64) -> Vec<Played<S>> {
+        let played = self.ask_about(position);
+        for at in 0..self.meters.len() {
+            let share = self.played_share(at, &self.last_request());
+            let share = self.by_meter(at, &share);
+            self.send(&share);
+        }
+        played
     }
 
     /// A claim to the sum of what was retained, which may be no honest one.
@@ -294,7 +315,8 @@ impl<S: Kit> Region<S> {
 
     /// A member's share, computed without its machine.
     pub(crate) fn played_share(&mut self, at: usize, request: &Request) -> Share {
-        let (roster, of) = (&self.roster, Participant(u16::try_from(at).unwrap()));
+        let (of, _) = self.roster.member(&meter_id(at)).unwrap();
+        let roster = &self.roster;
         let (target, listed) = match request {
             Request::Region(slot, listed) => (Target::Region(*slot), listed),
             Request::Bill(portion, listed) => (Target::Bill(*portion), listed),

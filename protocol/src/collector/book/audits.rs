@@ -230,7 +230,10 @@ impl<S: Scheme> Book<S> {
             .open()
             .find(|(portion, of, open)| **of == meter && is_meant(*portion, open));
         let Some((portion, ..)) = meant else { return Ok(()) };
-        let counted = |slot| self.rounds.get(&Target::Region(slot))?.counted(&meter);
+        let counted = |slot| {
+            let round = self.rounds.get(&Target::Region(slot))?;
+            round.is_counted(&meter).then(|| round.entry(&self.roster, &meter))?
+        };
         if !range_proof::holds(&self.roster, &meter, &proof, counted, &mut core.rng) {
             self.name(core, (portion, &meter), Lapse::Bad);
             return Ok(());

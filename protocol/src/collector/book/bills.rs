@@ -103,14 +103,13 @@ impl<S: Scheme> Book<S> {
         claim: &Entry<S>,
     ) -> Option<BTreeMap<Register, S::Aggregate>> {
         let (owner, _) = self.roster.member(&claim.meter)?;
-        let mut sums: BTreeMap<Register, S::Aggregate> = BTreeMap::new();
-        for slot in self.listings.final_of(portion)?.billed(owner) {
+        let billed = self.listings.final_of(portion)?.billed(owner);
+        let (mut sums, others) = self.sums.of(portion, owner, billed);
+        for slot in others {
             // The set of a slot may be known by what holders have answered,
             // where this collector cannot ask about it again.
-            let counted = self.rounds.get(&Target::Region(slot))?.entry(&claim.meter)?;
-            for (register, hidden) in &counted.hidden {
-                self.roster.scheme().fold(sums.entry(*register).or_default(), hidden);
-            }
+            let round = self.rounds.get(&Target::Region(slot))?;
+            round.entry(&self.roster, &claim.meter)?.fold_into(self.roster.scheme(), &mut sums);
         }
         Some(sums)
     }

@@ -1,7 +1,7 @@
 //! What a book keeps: what was taken, the transcripts of its rounds, and
 //! evidence; and the book that is made of them after a restart.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use aggregation::Scheme;
 use serde_bytes::{ByteBuf, Bytes};
@@ -21,6 +21,8 @@ use super::super::Core;
 use super::super::past::{TRANSCRIPTS, oldest_transcript};
 use super::audits::Audits;
 use super::recall::Recalling;
+use super::rounds::{Messages, Transcript, holes, messages, part, transcripts};
+use super::sums::RunningSums;
 use super::{Book, Told, UNNOTICED, persist};
 
 /// A record that is not what was written.
@@ -38,9 +40,6 @@ pub enum KeptError {
     #[error(transparent)]
     Listing(#[from] Unreadable),
 }
-
-/// The parts of a round's transcript.
-type Transcript<'a> = Vec<(Part, &'a [u8])>;
 
 impl<S: Scheme> Book<S> {
     /// The book of an epoch that was open before this start.
@@ -64,33 +63,14 @@ impl<S: Scheme> Book<S> {
             Target::Region(found) => found >= slot || withheld.contains_key(&found),
             Target::Bill(portion) => portion.window >= window,
         };
-        book.restore_entries(kept, is_needed)?;
-        book.restore_transcripts(kept, is_needed)?;
+        book.sums = RunningSums::restore(&book.roster, kept)?;
+        book.restore_rounds(kept, is_needed)?;
         book.turn_back(slot);
         book.restore_what_is_said(now);
         Ok(book)
     }
 
-    fn restore_entries(
-        &mut self,
-        kept: &Records,
-        is_needed: impl Fn(Target) -> bool,
-    ) -> Result<(), KeptError> {
-        for sort in [Sort::Counted, Sort::Claimed] {
-            for (key, message) in kept.within(sort, self.roster.epoch()) {
-                let target = target_of(key)?;
-                if is_needed(target) {
-                    let entry = self.read_entry(target, message);
-                    let entry = entry.map_err(|error| KeptError::Round { target, error })?;
-                    let round = self.rounds.entry(target);
-                    round.or_insert_with(|| Round::collecting(target)).admit(entry);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn restore_transcripts(
+    fn restore_rounds(
         &mut self,
         kept: &Records,
         is_needed: impl Fn(Target) -> bool,
@@ -98,17 +78,24 @@ impl<S: Scheme> Book<S> {
         let transcripts = transcripts(kept, &self.roster)?;
         let unclosed = holes(&transcripts).into_iter().filter(|target| !is_needed(*target));
         self.left_open.extend(unclosed);
-        for (target, transcript) in transcripts {
+        for (target, transcript) in &transcripts {
             if let Target::Region(slot) = target {
                 self.next_slot = self.next_slot.max(slot.plus(1));
             }
-            if is_needed(target) {
-                let round = self.restore_round(target, &transcript);
-                let round = round.map_err(|error| KeptError::Round { target, error })?;
-                self.rounds.insert(target, round);
-            } else if !transcript.iter().any(|(part, _)| *part == Part::End) {
-                self.left_open.push(target);
+            if !is_needed(*target) && part(transcript, &Part::End).is_none() {
+                self.left_open.push(*target);
             }
+        }
+        let mut messages = messages(kept, &self.roster)?;
+        let all: BTreeSet<_> = messages.keys().chain(transcripts.keys()).copied().collect();
+        for target in all.into_iter().filter(|target| is_needed(*target)) {
+            let (messages, transcript) = (messages.remove(&target), transcripts.get(&target));
+            let (messages, transcript) = (messages.unwrap_or_default(), transcript.into_iter());
+            let transcript: Vec<_> = transcript.flatten().cloned().collect();
+            let round = self.restore_round(target, messages, &transcript);
+            let round = round.map_err(|error| KeptError::Round { target, error })?;
+            self.rounds.insert(target, round);
+            self.add_up(target);
         }
         Ok(())
     }
@@ -116,25 +103,47 @@ impl<S: Scheme> Book<S> {
     /// The round where its transcript says it stands: a committed set, the
     /// shares while they are wanted, and its end.
     fn restore_round(
-        &mut self,
+        &self,
         target: Target,
+        messages: Messages,
         transcript: &Transcript<'_>,
     ) -> Result<Round<S>, EntryError> {
-        let round = self.rounds.remove(&target);
-        let mut round = round.unwrap_or_else(|| Round::collecting(target));
-        let part = |wanted: &Part| transcript.iter().find(|(part, _)| part == wanted);
-        if let Some((_, message)) = part(&Part::Request) {
+        let end = part(transcript, &Part::End).map(ciborium::from_reader).transpose();
+        let end = end.map_err(|_| Rejection::Body)?;
+        let mut round = match (target, end) {
+            (Target::Region(slot), Some(end))
+                if let Some(request) = self.summed_up(slot, &messages) =>
+            {
+                Round::ended(&self.roster, (slot, request), messages, end)
+            }
+            (_, end) => self.replay(target, &messages, part(transcript, &Part::Request), end)?,
+        };
+        take_shares(&self.roster, &mut round, transcript)?;
+        Ok(round)
+    }
+
+    /// The round that its messages make.
+    fn replay(
+        &self,
+        target: Target,
+        messages: &Messages,
+        request: Option<&[u8]>,
+        end: Option<Ended>,
+    ) -> Result<Round<S>, EntryError> {
+        let mut round = Round::collecting(target);
+        for message in messages.values() {
+            round.admit(self.read_entry(target, message)?);
+        }
+        if let Some(message) = request {
             let request: Request = self.roster.open_from_collector(&Envelope::parse(message)?)?;
             if !round.is_of(&request) {
                 round = self.requested(target, &request)?;
             }
             round.resume(&self.roster, &request, message.to_vec())?;
         }
-        if let Some((_, end)) = part(&Part::End) {
-            let end = ciborium::from_reader(*end).map_err(|_| Rejection::Body)?;
+        if let Some(end) = end {
             round.finish(&self.roster, end);
         }
-        take_shares(&self.roster, &mut round, transcript)?;
         Ok(round)
     }
 
@@ -183,11 +192,13 @@ impl<S: Scheme> Book<S> {
         persist(core, Change::Write(key, request.to_vec().into()));
     }
 
-    /// Keeps how a round ended.
-    pub(super) fn keep_end(&self, core: &mut Core<S>, target: Target) {
+    /// Keeps how a round ended, and what its contributions add up to.
+    pub(super) fn keep_end(&mut self, core: &mut Core<S>, target: Target) {
         if let Some(end) = self.rounds.get(&target).and_then(Round::end) {
             let key = Key::round(self.roster.epoch(), target, &Part::End);
             persist(core, Change::Write(key, encode(&end).into()));
+            self.add_up(target);
+            self.keep_sums(core);
         }
     }
 
@@ -203,24 +214,27 @@ impl<S: Scheme> Book<S> {
     /// Other proofs of the same quantities are no contradiction.
     pub(super) fn contradicts(&self, entry: &Entry<S>) -> bool {
         let scheme = self.roster.scheme();
-        let known = self.rounds.get(&entry.target).and_then(|round| round.entry(&entry.meter));
-        known.is_some_and(|known| {
-            known.listing != entry.listing || known.alone(scheme) != entry.alone(scheme)
-        })
+        let Some(round) = self.rounds.get(&entry.target) else { return false };
+        let is_other = || {
+            round.entry(&self.roster, &entry.meter).is_some_and(|known| {
+                known.listing != entry.listing || known.alone(scheme) != entry.alone(scheme)
+            })
+        };
+        !round.knows(entry) && is_other()
     }
 
     /// Keeps the evidence that an entry is, beside the one in the round;
     /// whether that is news.
     pub(super) fn accuse(&mut self, core: &mut Core<S>, second: &Entry<S>) -> bool {
         let (target, meter) = (second.target, &second.meter);
-        let first = self.rounds.get(&target).and_then(|round| round.entry(meter));
+        let first = self.rounds.get(&target).and_then(|round| round.message(meter));
         let (Some(first), Some((_, member))) = (first, self.roster.member(meter)) else {
             return false;
         };
         let evidence = Evidence {
             key: member.key,
             binding: *self.roster.digest(),
-            first: ByteBuf::from(first.message.clone()),
+            first: ByteBuf::from(first),
             second: ByteBuf::from(second.message.clone()),
         };
         if evidence.check().is_err() || !self.accused.insert((meter.clone(), target)) {
@@ -242,46 +256,12 @@ impl<S: Scheme> Book<S> {
             (Sort::Counted, slot.0),
             (Sort::Claimed, window.0),
             (Sort::Challenge, window.0),
+            (Sort::Snapshot, window.0),
             (Sort::SlotRound, oldest_transcript(slot.0, self.next_slot.0)),
             (Sort::BillRound, window.0.saturating_sub(TRANSCRIPTS)),
         ] {
             persist(core, Change::EraseBefore(sort, self.roster.epoch(), position));
         }
-    }
-}
-
-/// All parts of each round's transcript, as they stand in the records.
-fn transcripts<'a, S: Scheme>(
-    kept: &'a Records,
-    roster: &AcceptedRoster<S>,
-) -> Result<BTreeMap<Target, Transcript<'a>>, Unreadable> {
-    let mut transcripts: BTreeMap<_, Transcript<'_>> = BTreeMap::new();
-    for sort in [Sort::SlotRound, Sort::BillRound] {
-        for (key, value) in kept.within(sort, roster.epoch()) {
-            let parts = transcripts.entry(target_of(key)?).or_default();
-            parts.extend(key.part().map(|part| (part, value)));
-        }
-    }
-    Ok(transcripts)
-}
-
-/// Slots between others that have no transcript: the last life ended before
-/// they were closed.
-fn holes(transcripts: &BTreeMap<Target, Transcript<'_>>) -> Vec<Target> {
-    let slots = transcripts.keys().filter_map(|target| match target {
-        Target::Region(slot) => Some(slot.0),
-        Target::Bill(_) => None,
-    });
-    let (Some(first), Some(last)) = (slots.clone().min(), slots.max()) else { return Vec::new() };
-    let between = (first..last).map(|slot| Target::Region(Slot(slot)));
-    between.filter(|target| !transcripts.contains_key(target)).collect()
-}
-
-/// The target of a record that belongs to one.
-fn target_of(key: &Key) -> Result<Target, Unreadable> {
-    match key.sort {
-        Sort::Counted | Sort::SlotRound => Ok(Target::Region(Slot(key.position))),
-        _ => Ok(Target::Bill(key.portion().ok_or(key)?)),
     }
 }
 

@@ -194,7 +194,7 @@ impl<S: Scheme> Book<S> {
             return MemberSet::default();
         };
         let members = self.roster.participants();
-        members.filter(|(_, meter)| round.counted(meter).is_some()).map(|(of, _)| of).collect()
+        members.filter(|(_, meter)| round.is_counted(meter)).map(|(of, _)| of).collect()
     }
 
     /// Whether a listing waits for endorsements.

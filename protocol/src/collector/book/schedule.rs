@@ -208,6 +208,7 @@ impl<S: Scheme> Book<S> {
         }
         self.oldest_window = window;
         self.audits.forget(window);
+        self.sums.forget(window);
         let withheld = self.listings.withheld();
         self.rounds.retain(|target, _| match target {
             Target::Region(found) => *found >= slot || withheld.contains_key(found),
