@@ -332,6 +332,21 @@ fn a_member_that_was_away_asks_for_the_listings_that_it_missed() {
 }
 
 #[test]
+fn who_misses_a_final_listing_asks_for_it_while_claims_are_waited_for() {
+    let mut street = Region::<Plain>::open_with(MEMBERS, dealt::<Plain>());
+    street.run_slots(0..3);
+    let slot = street.end_slot(3);
+    let last = street.contribution(4, slot, 1 << 4);
+    street.send(&last);
+    street.offline.insert(4);
+    street.run_slot(3);
+    assert_eq!(street.finals().len(), 1);
+    street.offline.clear();
+    street.run_until(street.now + Duration::from_hours(2));
+    assert_eq!(street.sums()[4..], [4, 8, 16, 32, 64]);
+}
+
+#[test]
 fn two_sets_after_a_restored_collector_make_the_slot_void() {
     let mut street = Region::<Plain>::open_with(MEMBERS, dealt::<Plain>());
     street.run_slots(0..2);

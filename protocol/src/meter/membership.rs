@@ -387,9 +387,11 @@ impl<S: Scheme> Membership<S> {
     }
 
     /// From when on others must have the final listings of the next window.
+    /// Claims are waited for as long again: whoever missed one can ask for it
+    /// and claim.
     fn listing_due(&self) -> Timestamp {
         let last = self.roster.grid().last_slot(self.next_closing);
-        self.roster.slot_closes(last) + self.roster.parameters().deadline() / 2
+        self.roster.slot_closes(last) + self.roster.parameters().deadline() / 4
     }
 
     fn covers_next_closing(&self) -> bool {
