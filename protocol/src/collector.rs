@@ -332,7 +332,8 @@ impl<S: Scheme> Collector<S> {
         self.leave_out(now);
         self.retire(now);
         if let Some(opening) = &mut self.opening {
-            opening.handle_timeout(&mut self.core, &self.registrar, now);
+            let latest = self.books.values().next_back().map(Book::signed_roster);
+            opening.handle_timeout((&mut self.core, latest), &self.registrar, now);
         } else if self.next_begins().is_some_and(|due| due <= now) {
             self.begin(false, now);
         }

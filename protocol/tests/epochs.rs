@@ -600,6 +600,47 @@ fn an_invitation_that_overtakes_a_roster_costs_no_share() {
 }
 
 #[test]
+fn who_has_missed_a_roster_hears_it_with_a_repeated_invitation() {
+    let mut relay = opened::<Plain>(dealt::<Plain>());
+    begin_next(&mut relay);
+    relay.run(Duration::ZERO, &mut losing(Way::Down(4), Kind::Roster));
+    relay.said[4].clear();
+    begin_next(&mut relay);
+    // Nothing else brings it the roster.
+    relay.run(Duration::from_secs(2), &mut losing(Way::Up(4), Kind::Confirmation));
+    let [Event::InvitationRefused { error, .. }, Event::Joined { epoch: SECOND, .. }, then] =
+        &relay.said[4][..]
+    else {
+        panic!("{:?}", relay.said[4])
+    };
+    assert_eq!(*error, InvitationError::Unheard(SECOND));
+    assert_eq!(*then, Event::Invited { epoch: Epoch(3), members: MEMBERS });
+}
+
+#[test]
+fn who_answers_a_stray_invitation_to_an_open_epoch_is_a_member_of_the_next_one() {
+    let mut relay = opened::<Plain>(dealt::<Plain>());
+    let stray = Invitation {
+        previous: Digest::NONE,
+        attempt: 1,
+        collector: collector_identity().key(),
+        parameters: dealt::<Plain>(),
+        members: invited(MEMBERS),
+    };
+    let stray = registrar().invite(&region_id(), FIRST, &stray);
+    // It has lost its disk, and hears the roster before that invitation.
+    relay.disks[4] = Records::default();
+    relay.restart(4);
+    for message in [relay.signed_roster().unwrap(), stray] {
+        relay.meters[4].handle_message(&message, relay.now);
+    }
+    begin_next(&mut relay);
+    relay.run(Duration::from_mins(1), &mut honest);
+    assert_eq!(relay.roster().unwrap().epoch(), SECOND);
+    assert_eq!(relay.members(), [0, 1, 2, 3, 4]);
+}
+
+#[test]
 fn a_roster_that_does_not_fit_keeps_nobody_from_the_next_epoch() {
     let mut bending = |said: &Said<'_>| {
         let other = |roster: &mut Roster| roster.dealings = Digest::LAST;

@@ -238,20 +238,29 @@ impl<S: Scheme> Opening<S> {
 
     pub(super) fn handle_timeout(
         &mut self,
-        core: &mut Core<S>,
+        (core, latest): (&mut Core<S>, Option<&[u8]>),
         registrar: &Registrar,
         now: Timestamp,
     ) {
         if self.patience_ends(core) <= now {
             self.be_patient_no_more(core, registrar, now);
         } else if !self.is_stalled && self.retry.due() <= now {
-            self.say_what_is_missing(core, now);
+            self.say_what_is_missing((core, latest), now);
         }
     }
 
     /// Dealings are long: they are said again only to whoever shows that it
-    /// has missed them.
-    fn say_what_is_missing(&mut self, core: &mut Core<S>, now: Timestamp) {
+    /// has missed them. Who has missed the latest roster answers no invitation
+    /// and shows nothing.
+    fn say_what_is_missing(
+        &mut self,
+        (core, latest): (&mut Core<S>, Option<&[u8]>),
+        now: Timestamp,
+    ) {
+        if let Some(roster) = latest.filter(|_| self.step == Step::Parts) {
+            // The broker keeps the one that was published first.
+            core.publish(&CollectorTopic::Roster, roster.to_vec(), false);
+        }
         if self.step < Step::Confirmations || self.is_behind {
             self.say(core, now);
         } else {
