@@ -308,7 +308,6 @@ impl<S: Scheme> Collector<S> {
 
     /// Says again what may have been lost with the last connection.
     pub fn handle_connected(&mut self, now: Timestamp) {
-        // The latest roster last: it is the one that the broker keeps.
         for book in self.books.values_mut() {
             book.handle_connected(&mut self.core, now);
         }

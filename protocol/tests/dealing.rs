@@ -537,6 +537,18 @@ fn who_comes_back_with_other_key_parts_costs_an_attempt() {
 }
 
 #[test]
+fn who_has_dealt_to_key_parts_of_an_earlier_life_is_not_left_out() {
+    let mut relay = ceremony::<Plain>(MEANWHILE, &mut losing(Down(3), Kind::Dealings));
+    assert!(relay.roster().is_none());
+    relay.disks[1] = Records::default();
+    relay.restart_collector();
+    relay.restart(1);
+    relay.run(MEANWHILE, &mut honest);
+    assert_eq!((relay.left_out(), relay.members().len()), (vec![], MEMBERS));
+    assert_eq!(relay.roster().unwrap().body().attempt, 1);
+}
+
+#[test]
 fn a_collector_that_restarts_in_a_later_attempt_goes_on_with_it() {
     let mut relay = Relay::<Plain>::new(MEMBERS, dealt::<Plain>());
     let mut without = |said: &Said<'_>| match (said.way, said.kind) {

@@ -28,7 +28,7 @@ use protocol::envelope::Envelope;
 use protocol::evidence::{About, Evidence};
 use protocol::id::{Digest, Epoch, Sender};
 use protocol::message::{Invitation, Kind, Roster, Subject};
-use protocol::output::{Event, InvitationError, SlotError};
+use protocol::output::{Event, InvitationError, Output, SlotError};
 use protocol::parameters::Parameters;
 use protocol::reading::Register;
 use protocol::record::{Key, Records, Sort};
@@ -615,6 +615,23 @@ fn who_has_missed_a_roster_hears_it_with_a_repeated_invitation() {
     };
     assert_eq!(*error, InvitationError::Unheard(SECOND));
     assert_eq!(*then, Event::Invited { epoch: Epoch(3), members: MEMBERS });
+}
+
+#[test]
+fn a_roster_that_is_said_again_is_kept_by_the_broker_only_if_it_is_the_latest() {
+    let mut relay = opened::<Plain>(dealt::<Plain>());
+    let (_, _, late) = relay.sent.iter().find(|(_, kind, _)| *kind == Kind::KeyPart).unwrap();
+    let late = late.clone();
+    begin_next(&mut relay);
+    relay.run(Duration::from_mins(1), &mut honest);
+    relay.outputs.clear();
+    relay.collector.handle_message(&late, relay.now);
+    relay.deliver(&mut honest);
+    let rosters = relay.outputs.iter().filter_map(|output| match output {
+        Output::Publish(said) if said.topic.ends_with("/c/roster") => Some(said.retain),
+        _ => None,
+    });
+    assert_eq!(rosters.collect::<Vec<_>>(), [false]);
 }
 
 #[test]

@@ -117,8 +117,10 @@ impl<S: Scheme> Book<S> {
         self.roster.end_before(next);
     }
 
+    /// The broker keeps the latest one, whoever misses one before it.
     pub(super) fn publish_roster(&self, core: &mut Core<S>) {
-        core.publish(&CollectorTopic::Roster, self.signed_roster.clone(), true);
+        let is_latest = self.roster.epoch() >= core.latest;
+        core.publish(&CollectorTopic::Roster, self.signed_roster.clone(), is_latest);
     }
 
     /// Sends the roster again to a member that is a candidate still.

@@ -32,6 +32,9 @@ pub(super) struct Opening<S: Scheme> {
     previous: Digest,
     soon: bool,
     attempt: u32,
+    /// Whether this attempt may have begun before this start. What candidates
+    /// said in it then may be about messages that are forgotten.
+    is_older: bool,
     /// Who is left out of this attempt, and why.
     left_out: BTreeMap<MeterId, Conviction>,
     ceremony: Ceremony<S>,
@@ -58,8 +61,9 @@ struct Stored {
     invitation: Digest,
 }
 
-/// A number of attempt, and who is left out of it.
-type Attempt = (u32, BTreeMap<MeterId, Conviction>);
+/// A number of attempt, who is left out of it, and whether it may have begun
+/// before this start.
+type Attempt = (u32, BTreeMap<MeterId, Conviction>, bool);
 
 impl<S: Scheme> Opening<S> {
     /// Begins the first attempt, or the next one where one has begun `before`
@@ -73,7 +77,8 @@ impl<S: Scheme> Opening<S> {
     ) -> Self {
         let attempt = before.map_or(0, |before| after(core, before.attempt));
         let left_out = left_out(core, next.0);
-        Self::start(core, registrar, next, (soon, (attempt, left_out)), now)
+        let is_older = core.is_copy;
+        Self::start(core, registrar, next, (soon, (attempt, left_out, is_older)), now)
     }
 
     /// Goes on with the attempt that was kept, or with the next one where
@@ -92,9 +97,9 @@ impl<S: Scheme> Opening<S> {
         let same = invitation(core, (previous, kept.attempt), &kept.left_out);
         let same = keygen::digest(&core.terms.region, epoch, &same) == kept.invitation;
         let attempt = if same {
-            (kept.attempt, kept.left_out)
+            (kept.attempt, kept.left_out, true)
         } else {
-            (after(core, kept.attempt), left_out(core, epoch))
+            (after(core, kept.attempt), left_out(core, epoch), core.is_copy)
         };
         Some(Self::start(core, registrar, (epoch, previous), (kept.soon, attempt), now))
     }
@@ -103,7 +108,7 @@ impl<S: Scheme> Opening<S> {
         core: &mut Core<S>,
         registrar: &Registrar,
         (epoch, previous): (Epoch, Digest),
-        (soon, (attempt, left_out)): (bool, Attempt),
+        (soon, (attempt, left_out, is_older)): (bool, Attempt),
         now: Timestamp,
     ) -> Self {
         let invitation = invitation(core, (previous, attempt), &left_out);
@@ -115,6 +120,7 @@ impl<S: Scheme> Opening<S> {
             previous,
             soon,
             attempt,
+            is_older,
             left_out,
             ceremony,
             step,
@@ -160,7 +166,7 @@ impl<S: Scheme> Opening<S> {
 
     /// Begins the next attempt.
     pub(super) fn again(&mut self, core: &mut Core<S>, registrar: &Registrar, now: Timestamp) {
-        self.attempt = after(core, self.attempt);
+        (self.attempt, self.is_older) = (after(core, self.attempt), core.is_copy);
         let invitation = invitation(core, (self.previous, self.attempt), &self.left_out);
         self.ceremony = Ceremony::open(registrar, &core.terms.region, self.epoch, invitation);
         (self.step, self.since) = (Step::Parts, now);
@@ -215,6 +221,12 @@ impl<S: Scheme> Opening<S> {
             Progress::Behind => {
                 self.is_behind = true;
                 self.retry.bring_forward((now + SOON).max(self.said + RARELY));
+            }
+            Progress::Convicted(_, _, None) if self.is_older => {
+                // It may have said that to other key parts or dealings. Who lies
+                // does so again.
+                self.again(core, registrar, now);
+                return Ok(());
             }
             Progress::Convicted(meter, conviction, evidence) => {
                 if let Some(evidence) = evidence {
