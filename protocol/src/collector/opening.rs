@@ -1,6 +1,8 @@
 //! The ceremony that opens an epoch, attempt after attempt: whoever lies or is
 //! absent is named, and the next attempt goes on without.
 
+mod attempt;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::envelope::{Envelope, Rejection, encode};
 use crate::id::{Digest, Epoch, MeterId};
 use crate::keygen::{self, Ceremony, Conviction, Progress, Registrar, Standing, Step};
-use crate::message::{Invitation, Invited, Roster};
+use crate::message::{Invited, Roster};
 use crate::output::Event;
 use crate::record::{Change, Key};
 use crate::retry::Retry;
@@ -19,22 +21,18 @@ use crate::topic::CollectorTopic;
 
 use super::Core;
 
+use attempt::{Age, Attempt, after, can_open, invitation, left_out, members};
+
 /// When somebody that is behind is helped, so that others may join in.
 const SOON: Duration = Duration::from_secs(1);
 /// The shortest time between two helps: each is as long as all dealings.
 const RARELY: Duration = Duration::from_secs(10);
-/// Attempts that may have begun since the copy was made that a collector was
-/// restored from. Members answer none before their latest.
-const SINCE_COPY: u32 = 1000;
-
 pub(super) struct Opening<S: Scheme> {
     epoch: Epoch,
     previous: Digest,
     soon: bool,
     attempt: u32,
-    /// Whether this attempt may have begun before this start. What candidates
-    /// said in it then may be about messages that are forgotten.
-    is_older: bool,
+    age: Age,
     /// Who is left out of this attempt, and why.
     left_out: BTreeMap<MeterId, Conviction>,
     ceremony: Ceremony<S>,
@@ -61,10 +59,6 @@ struct Stored {
     invitation: Digest,
 }
 
-/// A number of attempt, who is left out of it, and whether it may have begun
-/// before this start.
-type Attempt = (u32, BTreeMap<MeterId, Conviction>, bool);
-
 impl<S: Scheme> Opening<S> {
     /// Begins the first attempt, or the next one where one has begun `before`
     /// for other terms.
@@ -77,8 +71,8 @@ impl<S: Scheme> Opening<S> {
     ) -> Self {
         let attempt = before.map_or(0, |before| after(core, before.attempt));
         let left_out = left_out(core, next.0);
-        let is_older = core.is_copy;
-        Self::start(core, registrar, next, (soon, (attempt, left_out, is_older)), now)
+        let age = Age::of_new(core);
+        Self::start(core, registrar, next, (soon, (attempt, left_out, age)), now)
     }
 
     /// Goes on with the attempt that was kept, or with the next one where
@@ -97,9 +91,9 @@ impl<S: Scheme> Opening<S> {
         let same = invitation(core, (previous, kept.attempt), &kept.left_out);
         let same = keygen::digest(&core.terms.region, epoch, &same) == kept.invitation;
         let attempt = if same {
-            (kept.attempt, kept.left_out, true)
+            (kept.attempt, kept.left_out, Age::Older)
         } else {
-            (after(core, kept.attempt), left_out(core, epoch), core.is_copy)
+            (after(core, kept.attempt), left_out(core, epoch), Age::of_new(core))
         };
         Some(Self::start(core, registrar, (epoch, previous), (kept.soon, attempt), now))
     }
@@ -108,7 +102,7 @@ impl<S: Scheme> Opening<S> {
         core: &mut Core<S>,
         registrar: &Registrar,
         (epoch, previous): (Epoch, Digest),
-        (soon, (attempt, left_out, is_older)): (bool, Attempt),
+        (soon, (attempt, left_out, age)): (bool, Attempt),
         now: Timestamp,
     ) -> Self {
         let invitation = invitation(core, (previous, attempt), &left_out);
@@ -120,7 +114,7 @@ impl<S: Scheme> Opening<S> {
             previous,
             soon,
             attempt,
-            is_older,
+            age,
             left_out,
             ceremony,
             step,
@@ -166,7 +160,7 @@ impl<S: Scheme> Opening<S> {
 
     /// Begins the next attempt.
     pub(super) fn again(&mut self, core: &mut Core<S>, registrar: &Registrar, now: Timestamp) {
-        (self.attempt, self.is_older) = (after(core, self.attempt), core.is_copy);
+        (self.attempt, self.age) = (after(core, self.attempt), Age::of_new(core));
         let invitation = invitation(core, (self.previous, self.attempt), &self.left_out);
         self.ceremony = Ceremony::open(registrar, &core.terms.region, self.epoch, invitation);
         (self.step, self.since) = (Step::Parts, now);
@@ -222,7 +216,7 @@ impl<S: Scheme> Opening<S> {
                 self.is_behind = true;
                 self.retry.bring_forward((now + SOON).max(self.said + RARELY));
             }
-            Progress::Convicted(_, _, None) if self.is_older => {
+            Progress::Convicted(_, _, None) if self.age == Age::Older => {
                 // It may have said that to other key parts or dealings. Who lies
                 // does so again.
                 self.again(core, registrar, now);
@@ -349,46 +343,4 @@ impl<S: Scheme> Opening<S> {
         let goes = |member: &&Invited| without.iter().any(|(meter, _)| *meter == member.meter);
         can_open(core, members(core, &self.left_out).filter(|member| !goes(member)).count())
     }
-}
-
-/// The number of the attempt after one.
-fn after<S: Scheme>(core: &Core<S>, attempt: u32) -> u32 {
-    let lost = if core.is_copy { SINCE_COPY } else { 0 };
-    attempt.saturating_add(1).saturating_add(lost)
-}
-
-fn can_open<S: Scheme>(core: &Core<S>, members: usize) -> bool {
-    core.terms.parameters_for(members).check(members).is_ok()
-}
-
-/// Who is left out of an epoch from the first attempt on. Where too few would
-/// be left, nobody is: who lied is asked again only if nobody else can take its
-/// place.
-fn left_out<S: Scheme>(core: &mut Core<S>, epoch: Epoch) -> BTreeMap<MeterId, Conviction> {
-    let left_out = core.left_out();
-    if !can_open(core, members(core, &left_out).count()) {
-        return BTreeMap::new();
-    }
-    for (meter, conviction) in &left_out {
-        let (meter, conviction) = (meter.clone(), *conviction);
-        core.event(Event::LeftOut { epoch, meter, conviction });
-    }
-    left_out
-}
-
-fn members<'a, S: Scheme>(
-    core: &'a Core<S>,
-    left_out: &'a BTreeMap<MeterId, Conviction>,
-) -> impl Iterator<Item = &'a Invited> {
-    core.terms.members.iter().filter(|member| !left_out.contains_key(&member.meter))
-}
-
-fn invitation<S: Scheme>(
-    core: &Core<S>,
-    (previous, attempt): (Digest, u32),
-    left_out: &BTreeMap<MeterId, Conviction>,
-) -> Invitation {
-    let members: Vec<_> = members(core, left_out).cloned().collect();
-    let parameters = core.terms.parameters_for(members.len());
-    Invitation { previous, attempt, collector: core.identity.key(), parameters, members }
 }
