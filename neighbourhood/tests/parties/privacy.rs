@@ -82,7 +82,20 @@ async fn no_message_view_or_log_tells_a_reading() {
     let meter = agent("north", 0);
     let before = contributed(&rig.health(&meter, "/metrics").await);
     rig.until_health(&meter, "/metrics", |text| contributed(text) > before).await;
+    // Members say once what they know: not before this subscriber is back.
+    let rosters = |seen: &[(String, Vec<u8>)]| {
+        seen.iter().filter(|(topic, _)| topic.ends_with("/c/roster")).count()
+    };
+    let agents: Vec<_> = (0..METERS).map(|at| agent("north", at)).collect();
+    for name in &agents {
+        rig.signal(name, Signal::STOP);
+    }
+    let before = rosters(&watch.seen);
     rig.start("collector", "collector");
+    watch.until("the roster of the next start", |seen| rosters(seen) > before).await;
+    for name in &agents {
+        rig.signal(name, Signal::CONT);
+    }
     watch.until("what members know after its start", is_seen("/recollection")).await;
 
     let canaries: BTreeSet<u64> = canaries.into_iter().flatten().collect();

@@ -186,6 +186,11 @@ impl Rig {
         child.wait().unwrap()
     }
 
+    /// Sends a signal that does not end the process.
+    pub(crate) fn signal(&self, name: &str, signal: Signal) {
+        kill_process(Pid::from_child(&self.running[name]), signal).unwrap();
+    }
+
     /// Waits for a party to end by itself.
     pub(crate) async fn ended(&mut self, name: &str) -> ExitStatus {
         let mut child = self.running.remove(name).unwrap();
