@@ -46,8 +46,8 @@ struct Core<S: Scheme> {
     counters: BTreeMap<&'static str, u64>,
     /// The latest epoch that has opened.
     latest: Epoch,
-    /// The latest one that this start knew of.
-    copied: Epoch,
+    /// The latest one before which none is missing here that is not over.
+    unbroken: Epoch,
     /// Whether this start may have been from a copy of some time ago: not after
     /// all members have answered an attempt.
     is_copy: bool,
@@ -122,7 +122,9 @@ impl<S: Scheme> Collector<S> {
         let (outputs, counters) = (VecDeque::new(), BTreeMap::new());
         let unproven = unproven::of(kept).map_err(KeptError::from)?;
         let is_copy = kept.of(Sort::Ceremony).chain(kept.of(Sort::Roster)).next().is_some();
-        let copied = kept.of(Sort::Roster).last().map_or(Epoch::default(), |(key, _)| key.epoch);
+        let rosters = kept.of(Sort::Roster).map(|(key, _)| key.epoch);
+        let latest = rosters.last().unwrap_or_default();
+        let unbroken = kept.of(Sort::Roster).next().map_or(latest, |(key, _)| key.epoch);
         let core = Core {
             terms,
             identity,
@@ -130,8 +132,8 @@ impl<S: Scheme> Collector<S> {
             decoder,
             outputs,
             counters,
-            latest: copied,
-            copied,
+            latest,
+            unbroken,
             is_copy,
             unproven,
         };
@@ -140,6 +142,7 @@ impl<S: Scheme> Collector<S> {
         for (_, roster) in kept.of(Sort::Roster) {
             collector.restore(roster, kept, now)?;
         }
+        collector.note_unbroken();
         collector.retire(now);
         if let Some(roster) = collector.latest() {
             let (epoch, agree) = (roster.epoch(), collector.core.terms.agree_with(roster));
@@ -428,7 +431,16 @@ impl<S: Scheme> Collector<S> {
         book.publish_roster(&mut self.core);
         self.core.latest = epoch;
         self.books.insert(epoch, book);
+        self.note_unbroken();
         self.opening = None;
+    }
+
+    /// Notes up to which epoch none is missing.
+    fn note_unbroken(&mut self) {
+        let next = |epoch: Epoch| Epoch(epoch.0.saturating_add(1));
+        while self.books.contains_key(&next(self.core.unbroken)) {
+            self.core.unbroken = next(self.core.unbroken);
+        }
     }
 
     fn end_before(&mut self, first_slot: Slot) {

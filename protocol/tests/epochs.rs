@@ -31,7 +31,7 @@ use protocol::message::{Invitation, Kind, Roster, Subject};
 use protocol::output::{Event, InvitationError, Output, SlotError};
 use protocol::parameters::Parameters;
 use protocol::reading::Register;
-use protocol::record::{Key, Records, Sort};
+use protocol::record::{Change, Key, Records, Sort};
 use protocol::roster::{AcceptedRoster, RosterError};
 use protocol::slot::Slot;
 use protocol::transcript;
@@ -707,6 +707,25 @@ fn a_collector_whose_copy_is_of_an_earlier_epoch_gets_the_roster_back() {
     street.close(slot);
     let sums = street.slot_sums();
     assert_eq!((sums.get(&before), sums.get(&slot)), (Some(&ALL), Some(&ALL)));
+}
+
+#[test]
+fn a_collector_that_knows_a_later_epoch_gets_the_roster_between_back() {
+    let mut street = Street::open(MEMBERS);
+    street.run_slots(0..2);
+    let mut kept = copy(&street.disk, Sort::ALL);
+    street.next_epoch(&[0, 1, 2, 3, 4]);
+    street.run_slot(0);
+    street.next_epoch(&[0, 1, 2, 3, 4]);
+    // Of the rosters that were handed back one came before the next crash.
+    let third = (Key::roster(street.roster.epoch()), street.signed_roster.clone());
+    kept.apply(Change::Write(third.0, third.1.into()));
+    street.disk.records = kept;
+    street.outputs.clear();
+    street.change_collector();
+    street.deliver();
+    let back = |event: &Event| matches!(event, Event::HandedBack { epoch: SECOND, .. });
+    assert!(street.collector_events().iter().any(back), "{:?}", street.collector_events());
 }
 
 #[test]

@@ -23,7 +23,7 @@ impl<S: Scheme> Collector<S> {
     ) -> Result<(), EntryError> {
         let core = &self.core;
         // All members hand the same one back.
-        if epoch <= core.copied || self.books.contains_key(&epoch) {
+        if epoch <= core.unbroken || self.books.contains_key(&epoch) {
             return Ok(());
         }
         let mut roster = AcceptedRoster::open(bytes, &core.terms.region, &self.registrar.key())
@@ -60,6 +60,7 @@ impl<S: Scheme> Collector<S> {
         }
         book.handle_connected(&mut self.core, now);
         self.books.insert(epoch, book);
+        self.note_unbroken();
         if is_latest {
             self.begin_anew(now);
         } else if let Some((_, latest)) = self.books.last_key_value() {

@@ -197,7 +197,7 @@ impl<S: Scheme> Book<S> {
         if !is_empty {
             self.begin_run(core, (&slots, claims.len()), now);
         }
-        let message = self.seal(core, &Recall { slots, claims, latest: core.latest });
+        let message = self.seal(core, &Recall { slots, claims, latest: core.unbroken });
         core.publish(&CollectorTopic::Recall, message, false);
         if self.next_republish.is_none() {
             self.schedule_republish(now);
