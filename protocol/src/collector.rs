@@ -122,9 +122,9 @@ impl<S: Scheme> Collector<S> {
         let (outputs, counters) = (VecDeque::new(), BTreeMap::new());
         let unproven = unproven::of(kept).map_err(KeptError::from)?;
         let is_copy = kept.of(Sort::Ceremony).chain(kept.of(Sort::Roster)).next().is_some();
-        let rosters = kept.of(Sort::Roster).map(|(key, _)| key.epoch);
-        let latest = rosters.last().unwrap_or_default();
-        let unbroken = kept.of(Sort::Roster).next().map_or(latest, |(key, _)| key.epoch);
+        let mut rosters = kept.of(Sort::Roster).map(|(key, _)| key.epoch);
+        let unbroken = rosters.next().unwrap_or_default();
+        let latest = rosters.last().unwrap_or(unbroken);
         let core = Core {
             terms,
             identity,
@@ -437,9 +437,10 @@ impl<S: Scheme> Collector<S> {
 
     /// Notes up to which epoch none is missing.
     fn note_unbroken(&mut self) {
-        let next = |epoch: Epoch| Epoch(epoch.0.saturating_add(1));
-        while self.books.contains_key(&next(self.core.unbroken)) {
-            self.core.unbroken = next(self.core.unbroken);
+        for epoch in self.books.keys() {
+            if epoch.follows(self.core.unbroken) {
+                self.core.unbroken = *epoch;
+            }
         }
     }
 

@@ -75,7 +75,7 @@ impl<S: Scheme> Book<S> {
         kept: &Records,
         is_needed: impl Fn(Target) -> bool,
     ) -> Result<(), KeptError> {
-        let transcripts = transcripts(kept, &self.roster)?;
+        let mut transcripts = transcripts(kept, &self.roster)?;
         let unclosed = holes(&transcripts).into_iter().filter(|target| !is_needed(*target));
         self.left_open.extend(unclosed);
         for (target, transcript) in &transcripts {
@@ -89,9 +89,8 @@ impl<S: Scheme> Book<S> {
         let mut messages = messages(kept, &self.roster)?;
         let all: BTreeSet<_> = messages.keys().chain(transcripts.keys()).copied().collect();
         for target in all.into_iter().filter(|target| is_needed(*target)) {
-            let (messages, transcript) = (messages.remove(&target), transcripts.get(&target));
-            let (messages, transcript) = (messages.unwrap_or_default(), transcript.into_iter());
-            let transcript: Vec<_> = transcript.flatten().cloned().collect();
+            let messages = messages.remove(&target).unwrap_or_default();
+            let transcript = transcripts.remove(&target).unwrap_or_default();
             let round = self.restore_round(target, messages, &transcript);
             let round = round.map_err(|error| KeptError::Round { target, error })?;
             self.rounds.insert(target, round);
@@ -130,14 +129,12 @@ impl<S: Scheme> Book<S> {
         request: Option<&[u8]>,
         end: Option<Ended>,
     ) -> Result<Round<S>, EntryError> {
-        let mut round = Round::collecting(target);
-        for message in messages.values() {
-            round.admit(self.read_entry(target, message)?);
-        }
+        let mut round = self.collected(target, messages.values())?;
         if let Some(message) = request {
             let request: Request = self.roster.open_from_collector(&Envelope::parse(message)?)?;
+            // A clock that ran ahead erases entries, and some are sent again.
             if !round.is_of(&request) {
-                round = self.requested(target, &request)?;
+                round = self.collected(target, request.entries())?;
             }
             round.resume(&self.roster, &request, message.to_vec())?;
         }
@@ -147,12 +144,15 @@ impl<S: Scheme> Book<S> {
         Ok(round)
     }
 
-    /// A round of the entries that a request lists. Those that were kept may be
-    /// others: a clock that ran ahead erases them, and some are sent again.
-    fn requested(&self, target: Target, request: &Request) -> Result<Round<S>, EntryError> {
+    /// A round of these entries.
+    fn collected(
+        &self,
+        target: Target,
+        messages: impl IntoIterator<Item = impl AsRef<[u8]>>,
+    ) -> Result<Round<S>, EntryError> {
         let mut round = Round::collecting(target);
-        for message in request.entries() {
-            round.admit(self.read_entry(target, message)?);
+        for message in messages {
+            round.admit(self.read_entry(target, message.as_ref())?);
         }
         Ok(round)
     }
