@@ -51,11 +51,11 @@ promises *names:
 
 # What is mutated, in a copy of the tree, and where it is noted
 target_dir := env("CARGO_TARGET_DIR", justfile_directory() / "target")
-mutated := "--file protocol/src/release.rs --file 'protocol/src/release/*.rs' --file protocol/src/roster.rs --file protocol/src/envelope.rs --file protocol/src/attendance.rs --file protocol/src/members.rs"
+mutated := "--file protocol/src/release.rs --file 'protocol/src/release/*.rs' --file protocol/src/roster.rs --file 'protocol/src/roster/*.rs' --file protocol/src/envelope.rs --file protocol/src/attendance.rs --file protocol/src/members.rs"
 mutants_cargo := "cargo mutants -p protocol --profile mutants --cargo-arg=--locked --output " + quote(target_dir) + " " + mutated
 
 # The tests that catch almost all of them: the other binaries are linked for the rest alone
-mutants_near := prepend("--cargo-arg=--test=", "attendance claims dealing envelope epochs guard kept listings requests restored roster")
+mutants_near := prepend("--cargo-arg=--test=", "attendance claims dealing envelope epochs guard kept listings requests restored roster succession")
 
 # Mutants of the release guard, the roster, the envelope and the open slots, or some of them, as with `--re check_time`; needs cargo-mutants
 mutants *some:

@@ -1,6 +1,8 @@
 //! Explains messages field by field, for a person who debugs with stock
 //! tools. Nothing is verified and no key is needed.
 
+mod text;
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
 
@@ -20,6 +22,8 @@ use protocol::tariff::{Step, Tariff, write_times};
 use protocol::topic;
 use serde_bytes::ByteBuf;
 use serde_json::{Map, Value, json};
+
+use text::text;
 
 /// Length of an encoded point or scalar.
 const ELEMENT: usize = 32;
@@ -343,43 +347,4 @@ fn share(body: &Share) -> Value {
     named
         .extend(["e", "z"].iter().zip(proof).map(|(name, part)| ((*name).to_owned(), json!(part))));
     json!({ "request": body.request.to_string(), "response": named })
-}
-
-fn text(output: &mut impl Write, value: &Value, depth: usize) -> std::io::Result<()> {
-    let indent = "  ".repeat(depth);
-    let Value::Object(fields) = value else { return writeln!(output, "{indent}{}", shown(value)) };
-    for (name, field) in fields {
-        let name = harmless(name);
-        match field {
-            Value::Object(_) => {
-                writeln!(output, "{indent}{name}")?;
-                text(output, field, depth + 1)?;
-            }
-            Value::Array(items) if items.iter().any(|item| !item.is_number()) => {
-                writeln!(output, "{indent}{name} ({})", items.len())?;
-                for item in items {
-                    text(output, item, depth + 1)?;
-                }
-            }
-            field => writeln!(output, "{indent}{name:<12} {}", shown(field))?,
-        }
-    }
-    if depth == 0 { writeln!(output) } else { Ok(()) }
-}
-
-fn shown(value: &Value) -> String {
-    value.as_str().map_or_else(|| harmless(&value.to_string()), harmless)
-}
-
-/// A text that anyone may have sent: it moves no terminal and forges no line.
-fn harmless(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for letter in text.chars() {
-        if letter.is_control() {
-            shown.extend(letter.escape_default());
-        } else {
-            shown.push(letter);
-        }
-    }
-    shown
 }

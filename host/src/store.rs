@@ -5,6 +5,7 @@ mod aside;
 pub mod backup;
 mod damage;
 mod log;
+mod rows;
 mod schema;
 mod sqlite;
 mod turns;

@@ -1,7 +1,8 @@
 //! `meter-agent read`: the live readings of this household, on its own
 //! terminal and nowhere else. It needs no broker and no key.
 
-use std::collections::BTreeMap;
+mod screen;
+
 use std::future::{Future, pending};
 use std::io::{self, Write};
 use std::num::NonZeroU32;
@@ -10,7 +11,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 use host::clock;
-use protocol::reading::Register;
 use protocol::slot::{Grid, Slot, Timestamp, slot_at};
 use tokio::io::AsyncReadExt as _;
 use tokio::time::{sleep, timeout};
@@ -21,6 +21,7 @@ use crate::source::p1::frame::{FrameError, Framed, Framer};
 use crate::source::p1::telegram::Telegram;
 use crate::source::p1::{Line, P1Config, Refusal, Stamp};
 use crate::source::{Answer, Quantities, ReadError, Source, SourceConfig};
+use screen::Screen;
 
 /// The longest sleep: a clock that was set is noticed within this time.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
@@ -272,58 +273,6 @@ impl Pace {
     }
 }
 
-/// Where readings are shown.
-struct Screen<'a, W> {
-    json: bool,
-    /// What the energies are of.
-    of: &'static str,
-    label: &'static str,
-    out: &'a mut W,
-}
-
-impl<W: Write> Screen<'_, W> {
-    /// Says what comes; programs need not be told.
-    fn begin(&mut self, what: &str) -> io::Result<()> {
-        if !self.json {
-            let label = self.label;
-            writeln!(self.out, "{label}: {what}, and in parentheses the energy since the start")?;
-        }
-        self.out.flush()
-    }
-
-    fn show(&mut self, at: Timestamp, energy: &Quantities, since: &Quantities) -> io::Result<()> {
-        let (of, label) = (self.of, self.label);
-        if self.json {
-            let wh = |register| energy.get(&register).map_or("null".to_owned(), u64::to_string);
-            let (import, export) = (wh(Register::Import), wh(Register::Export));
-            writeln!(
-                self.out,
-                r#"{{"event":"reading","at":{},"import_wh":{import},"export_wh":{export},"of":"{of}","source":"{label}"}}"#,
-                at.0
-            )?;
-        } else {
-            let energies = in_words(energy, since);
-            writeln!(self.out, "{}{energies}  {label}", time_of_day(at))?;
-        }
-        self.out.flush()
-    }
-}
-
-fn in_words(energy: &BTreeMap<Register, u64>, since: &Quantities) -> String {
-    let word = |(register, wh): (&Register, &u64)| {
-        let since = since.get(register).copied().unwrap_or_default();
-        let (whole, thousandths) = (wh / 1_000, wh % 1_000);
-        format!("  {register} {whole}.{thousandths:03} kWh (+{since} Wh)")
-    };
-    energy.iter().map(word).collect()
-}
-
-fn time_of_day(at: Timestamp) -> String {
-    let seconds = at.0 / 1_000 % 86_400;
-    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    format!("{hour:02}:{minute:02}:{second:02} UTC")
-}
-
 /// Tells a person something that is no reading.
 fn note(text: &str) {
     // Whoever closed standard error wants no notes.
@@ -332,6 +281,8 @@ fn note(text: &str) {
 
 #[cfg(test)]
 mod tests {
+    use protocol::reading::Register;
+
     use super::*;
 
     fn telegram(lines: &str) -> Telegram {
@@ -350,14 +301,5 @@ mod tests {
         assert_eq!(import("1-0:1.8.1(2.000*kWh)"), 0);
         assert_eq!(import("0-0:96.1.1(A)\n1-0:1.8.1(3.000*kWh)"), 0);
         assert_eq!(import("0-0:96.1.1(A)\n1-0:1.8.1(3.001*kWh)"), 1);
-    }
-
-    #[test]
-    fn a_line_has_time_energy_and_what_came_since() {
-        let energy = Quantities::from([(Register::Import, 7_373_999), (Register::Export, 7)]);
-        let since = Quantities::from([(Register::Import, 12), (Register::Export, 0)]);
-        let expected = "  import 7373.999 kWh (+12 Wh)  export 0.007 kWh (+0 Wh)";
-        assert_eq!(in_words(&energy, &since), expected);
-        assert_eq!(time_of_day(Timestamp(1_705_316_405_999)), "11:00:05 UTC");
     }
 }

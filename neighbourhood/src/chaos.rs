@@ -5,15 +5,16 @@
 mod args;
 mod contents;
 mod fault;
+mod healing;
 mod judge;
 mod proxy;
 mod seen;
+mod setup;
 mod summary;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Write as _;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -27,24 +28,20 @@ use rand::RngExt as _;
 use tokio::runtime::Builder;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use crate::args::Options;
-use crate::floors::{Lowered, WINDOW_SLOTS};
-use crate::household::{Household, Plan, Ports};
+use crate::floors::Lowered;
+use crate::household::Household;
 use crate::processes::{Processes, Role};
-use crate::truth::Truth;
 use crate::watch::{Sighting, Watch};
 use fault::{Act, Faults, Victim};
-use judge::{Findings, Judge};
 use proxy::Proxy;
 use seen::Seen;
-use summary::{Course, Summary};
+use setup::{open_proxies, quiet_port, write, write_mosquitto};
+use summary::Summary;
 
 pub(crate) use args::ChaosOptions;
 
 /// Between two looks at processes and faults.
 const LOOK: Duration = Duration::from_millis(50);
-/// Between two looks at the collector's disk.
-const DISK_LOOK: Duration = Duration::from_secs(2);
 /// The longest wait for the epoch.
 const OPENING: Duration = Duration::from_secs(90);
 /// The longest pause of a link that has lost its broker often, and a start.
@@ -53,10 +50,6 @@ const RECOVERY: Duration = Duration::from_secs(35);
 const START: Duration = Duration::from_secs(3);
 /// Between two lines about how it goes.
 const PROGRESS: Duration = Duration::from_secs(30);
-/// Ports that no connection takes for its own end: a party that looks for a
-/// broker that is down could meet itself there.
-const PORTS: std::ops::Range<u16> = 10_000..30_000;
-
 /// Runs faults to their end.
 ///
 /// # Errors
@@ -240,44 +233,6 @@ impl<'a> Run<'a> {
         self.note(&format!("{seconds} s: {results} results seen; killed: {kills}"))
     }
 
-    /// From here on nothing happens any more.
-    fn heal(&mut self) -> anyhow::Result<()> {
-        for act in self.faults.rest() {
-            self.act(act)?;
-        }
-        self.healed = clock::now();
-        self.note("no fault from here on")
-    }
-
-    /// The longest time from the last fault until everything is complete: until
-    /// everybody is there, to the end of the window after that, and until the
-    /// bills of the last window before are past their deadline.
-    fn bound(&self) -> Duration {
-        let slots = u64::from(WINDOW_SLOTS * self.options.slot_seconds);
-        let deadline = u64::from(self.lowered.grace_s() + self.lowered.deadline_s());
-        RECOVERY + Duration::from_secs(2 * slots + deadline)
-    }
-
-    async fn settle(&mut self) -> anyhow::Result<Option<(Window, Duration)>> {
-        let mut next = self.healed;
-        while clock::now() < self.healed + self.bound() {
-            self.look().await?;
-            for (role, name) in self.processes.poll_ended() {
-                *self.ended.entry(role).or_default() += 1;
-                self.write(&format!("{name} has ended by itself"))?;
-                self.act(Act::Start(self.victim(&name)))?;
-            }
-            if next <= clock::now() {
-                next = clock::now() + DISK_LOOK;
-                let judge = Judge::new(&self.household)?;
-                if let Some(window) = judge.settled(self.healed, clock::now())? {
-                    return Ok(Some((window, clock::now().since(self.healed))));
-                }
-            }
-        }
-        Ok(None)
-    }
-
     /// Waits for a sighting, or until it is time to look at the rest.
     async fn look(&mut self) -> anyhow::Result<()> {
         let sighting = tokio::select! {
@@ -345,89 +300,4 @@ impl<'a> Run<'a> {
         };
         found.cloned().context("a party that is not there")
     }
-
-    fn sum_up(&self, settled: Option<(Window, Duration)>) -> anyhow::Result<Summary> {
-        let judge = Judge::new(&self.household)?;
-        let last = settled.map_or(judge.last_listed(), |(window, _)| window);
-        let calm = self.healed + RECOVERY;
-        let findings = self.judge(&judge, (last, calm))?;
-        let course = Course {
-            has_mosquitto: self.options.mosquitto,
-            seed: self.seed,
-            took: clock::now().since(self.begun),
-            ended: self.ended.clone(),
-            refused: self.seen.refused,
-            settled: settled.map(|(_, took)| took),
-            bound: self.bound(),
-        };
-        Ok(Summary::new(&course, &self.faults, &findings))
-    }
-
-    fn judge(&self, judge: &Judge<'_>, span: (Window, Timestamp)) -> anyhow::Result<Findings> {
-        let roster = self.roster.as_ref().context("no epoch")?;
-        let grid = roster.parameters.grid(roster.first_slot);
-        let sources = self.household.agents.iter().map(|agent| (&agent.meter, &agent.source));
-        let mut truth = Truth::open(sources, grid, roster.parameters.max_wh_per_slot, None)?;
-        judge.judge(span, &self.seen, &mut truth)
-    }
-}
-
-async fn open_proxies(
-    options: &ChaosOptions,
-    broker: u16,
-) -> anyhow::Result<BTreeMap<Victim, Proxy>> {
-    let agents = (0..usize::from(options.meters)).map(Victim::Agent);
-    let collector = options.mosquitto.then_some(Victim::Collector);
-    let mut proxies = BTreeMap::new();
-    for victim in collector.into_iter().chain(agents) {
-        proxies.insert(victim, Proxy::open(broker).await?);
-    }
-    Ok(proxies)
-}
-
-fn write(
-    options: &ChaosOptions,
-    dir: &Path,
-    lowered: &Lowered,
-    (broker, proxies): (u16, &BTreeMap<Victim, Proxy>),
-) -> anyhow::Result<Household> {
-    let of_agents = proxies.iter().filter(|(victim, _)| matches!(victim, Victim::Agent(_)));
-    let ports = Ports {
-        collector: proxies.get(&Victim::Collector).map_or(broker, Proxy::port),
-        is_embedded: !options.mosquitto,
-        agents: of_agents.map(|(_, proxy)| proxy.port()).collect(),
-    };
-    // Twice as many slots as faults and healing take, in one epoch.
-    let slots = 2 * (options.span().as_secs() + 600) / u64::from(options.slot_seconds);
-    let options = Options {
-        meters: options.meters,
-        slots: u32::try_from(slots)?,
-        slot_seconds: options.slot_seconds,
-        epochs: 1,
-        kill: 0,
-        kill_seed: 0,
-        transcripts: false,
-        csv: None,
-        p1: None,
-        json: options.json,
-    };
-    Plan { dir, options: &options, lowered, bridge: None }.write(&ports)
-}
-
-fn write_mosquitto(dir: &Path, port: u16) -> anyhow::Result<PathBuf> {
-    let config = dir.join("mosquitto.conf");
-    let text = format!(
-        "listener {port} 127.0.0.1\nallow_anonymous true\npersistence true\n\
-         persistence_location {}/\nmax_queued_messages 0\n",
-        dir.display()
-    );
-    fs::write(&config, text).context("mosquitto.conf")?;
-    Ok(config)
-}
-
-fn quiet_port() -> anyhow::Result<u16> {
-    let mut rng = clock::generator()?;
-    let mut ports = (0..100).map(|_| rng.random_range(PORTS));
-    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
-    ports.find(is_free).context("no free port")
 }

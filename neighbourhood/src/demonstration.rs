@@ -1,5 +1,6 @@
 //! The run itself: parties up, results in, parties down.
 
+mod books;
 mod broker;
 mod introduction;
 
@@ -20,18 +21,17 @@ use tokio::runtime::Builder;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 use crate::args::Options;
-use crate::balance::{self, Balance};
-use crate::billed::Billed;
+use crate::balance::Balance;
 use crate::bridge::Bridge;
 use crate::display::{Display, Summary};
-use crate::floors::{Lowered, WINDOW_SLOTS};
+use crate::floors::Lowered;
 use crate::household::Household;
-use crate::killer::{Act, Killer};
+use crate::killer::Act;
 use crate::processes::{Processes, Role};
-use crate::tally::{Billable, Counts, Ending, Tally};
+use crate::tally::{Billable, Counts, Ending};
 use crate::transcripts;
-use crate::truth::{Played, Truth};
 use crate::watch::{Sighting, Watch};
+use books::Books;
 
 /// Between two looks at processes and deadlines.
 const LOOK: Duration = Duration::from_millis(100);
@@ -113,15 +113,6 @@ struct Run<'a> {
     bridge: Option<Bridge>,
     books: Option<Books>,
     household: Option<Household>,
-}
-
-/// What is known once the epoch is open.
-struct Books {
-    truth: Truth,
-    published: balance::Books,
-    tally: Tally,
-    billed: Option<Billed>,
-    killer: Killer,
 }
 
 impl<'a> Run<'a> {
@@ -241,40 +232,6 @@ impl<'a> Run<'a> {
             Sighting::Trouble(text) => self.display.note(&text)?,
         }
         Ok(())
-    }
-
-    fn open_books(&mut self, sighting: Sighting, household: &Household) -> anyhow::Result<()> {
-        match sighting {
-            Sighting::Opened(epoch, roster) => {
-                let grid = roster.parameters.grid(roster.first_slot);
-                let sources = household.agents.iter().map(|agent| (&agent.meter, &agent.source));
-                let played = household.captured().cloned().zip(self.bridge.take());
-                let played = played.map(|(meter, bridge)| Played::new(meter, bridge));
-                let most = roster.parameters.max_wh_per_slot;
-                let truth = Truth::open(sources, grid, most, played)?;
-                let first = (epoch, &*roster);
-                let mut tally = Tally::new(&household.region, first, self.options.slots);
-                if self.options.kill > 0 {
-                    tally.expect_kills();
-                }
-                self.display.opened(&roster)?;
-                let billed = household.captured().cloned().map(Billed::new);
-                let killer = self.killer(household);
-                let published = balance::Books::default();
-                self.books = Some(Books { truth, published, tally, billed, killer });
-            }
-            Sighting::Trouble(text) => self.display.note(&text)?,
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn killer(&self, household: &Household) -> Killer {
-        let Options { kill, kill_seed, slot_seconds, .. } = *self.options;
-        let meters = household.agents.iter().map(|agent| agent.meter.clone()).collect();
-        let window = Duration::from_secs((slot_seconds * WINDOW_SLOTS).into());
-        let grace = Duration::from_secs(self.lowered.grace_s().into());
-        Killer::new(meters, (kill, kill_seed), (window, grace), clock::now())
     }
 
     /// Kills agents as long as slots are summed, and brings them back.

@@ -1,6 +1,8 @@
 //! The parties' folders: identities and configurations, as an installation
 //! would have them.
 
+mod tables;
+
 use std::fs;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -15,6 +17,10 @@ use serde::Serialize;
 
 use crate::args::Options;
 use crate::floors::{Lowered, WINDOW_SLOTS};
+use tables::{
+    AgentBroker, AgentConfig, Clock, CollectorBroker, CollectorConfig, Floors, Health, Member,
+    Region, SourceTable,
+};
 
 /// The region's name.
 const REGION: &str = "demo";
@@ -222,84 +228,6 @@ pub(crate) fn check_homes(household: &Household, options: &Options) -> anyhow::R
 fn write(path: &Path, table: &impl Serialize) -> anyhow::Result<()> {
     fs::write(path, toml::to_string(table)?)
         .with_context(|| format!("cannot write {}", path.display()))
-}
-
-#[derive(Serialize)]
-struct CollectorConfig<'a> {
-    state_dir: PathBuf,
-    broker: CollectorBroker,
-    health: Health,
-    region: Vec<Region<'a>>,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum CollectorBroker {
-    Embedded { config: PathBuf, port: u16 },
-    Other { url: String },
-}
-
-#[derive(Serialize)]
-struct Region<'a> {
-    name: &'a RegionId,
-    slot_seconds: u32,
-    window_slots: u32,
-    epoch_windows: u32,
-    patience_s: u32,
-    grace_s: u32,
-    deadline_s: u32,
-    min_contributors: u16,
-    min_slots: u16,
-    members: Vec<Member<'a>>,
-}
-
-#[derive(Serialize)]
-struct Member<'a> {
-    id: &'a MeterId,
-    key: String,
-}
-
-#[derive(Serialize)]
-struct AgentConfig<'a> {
-    region: &'a RegionId,
-    meter: &'a MeterId,
-    registrar: String,
-    state_dir: PathBuf,
-    broker: AgentBroker,
-    clock: Clock,
-    health: Health,
-    floors: Floors,
-    source: SourceTable,
-}
-
-#[derive(Serialize)]
-struct AgentBroker {
-    url: String,
-}
-
-#[derive(Serialize)]
-struct Clock {
-    synchronised: bool,
-}
-
-#[derive(Serialize)]
-struct Health {
-    listen: &'static str,
-}
-
-#[derive(Serialize)]
-struct Floors {
-    min_contributors: u16,
-    min_slots: u16,
-    slot_seconds: u32,
-}
-
-#[derive(Serialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
-enum SourceTable {
-    Simulated { seed: u64, solar_peak_w: u32, speedup: u32 },
-    Csv { file: PathBuf, home: usize },
-    P1 { tcp: String },
 }
 
 #[cfg(test)]

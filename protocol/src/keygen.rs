@@ -24,7 +24,7 @@ use serde_bytes::ByteBuf;
 use crate::envelope::{encode, seal};
 use crate::id::{Digest, Epoch, MeterId, RegionId, Sender};
 use crate::identity::{Identity, IdentityKey};
-use crate::message::{Invitation, Roster};
+use crate::message::{Invitation, KeyParts, Roster};
 use crate::record::{Key, Records};
 
 pub use candidate::{Candidate, Confirmed, StoredError};
@@ -97,6 +97,11 @@ pub fn digest_of_all<'a>(label: &str, messages: impl IntoIterator<Item = &'a [u8
     let digests: Vec<_> =
         messages.into_iter().map(|message| Digest::of("message", message)).collect();
     Digest::of(label, &encode(&digests))
+}
+
+/// The digest that stands for everybody's key parts.
+fn parts_digest(body: &KeyParts) -> Digest {
+    digest_of_all("key parts", body.messages.iter().map(|message| message.as_slice()))
 }
 
 /// The digest that stands for a group: its key, and what each member's shares

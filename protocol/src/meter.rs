@@ -3,6 +3,7 @@
 //! Readings, messages and time go in through `handle_*`; [`Meter::poll_output`]
 //! and [`Meter::poll_timeout`] say what to do and when to call again.
 
+mod core;
 mod doubts;
 mod joining;
 mod marks;
@@ -10,27 +11,26 @@ mod measured;
 mod membership;
 mod outbox;
 mod pools;
+mod state;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aggregation::{Rng, Scheme, Stored as _};
 
-use crate::envelope::{Envelope, Rejection, encode, seal};
-use crate::evidence::Evidence;
-use crate::id::{Digest, Epoch, MeterId, RegionId, Sender};
+use crate::envelope::{Envelope, Rejection};
+use crate::id::{Epoch, MeterId, RegionId};
 use crate::identity::{Identity, IdentityKey};
 use crate::keygen::{Candidate, StoredError};
-use crate::message::{Kind, State};
-use crate::output::{Event, Output, Publication, SlotError};
+use crate::message::Kind;
+use crate::output::{Event, Output, SlotError};
 use crate::parameters::Floors;
-use crate::reading::Register;
 use crate::record::{Change, Key, Records, Sort};
 use crate::retry::Retry;
 use crate::roster::AcceptedRoster;
 use crate::slot::{Grid, Slot, Timestamp};
-use crate::topic::{self, MeterTopic};
 
+use core::Core;
 use doubts::Doubts;
 use marks::Marks;
 pub use marks::measured_until;
@@ -40,17 +40,7 @@ use membership::Membership;
 pub(crate) use outbox::{Standing, StoredSent, digest as contribution_digest, standings};
 use pools::Pools;
 pub(crate) use pools::{Pool, place as pool_of};
-
-/// Energy of one register that no final listing counts, in Wh.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub struct Uncounted {
-    /// Of slots that no final listing settles yet.
-    pub unsettled_wh: u64,
-    /// Waiting to be carried.
-    pub pooled_wh: u64,
-    /// Given up: of void slots, and of those that were never settled.
-    pub lost_wh: u64,
-}
+pub use state::Uncounted;
 
 /// What a meter knows before any message reaches it.
 #[derive(Clone, Debug)]
@@ -63,59 +53,6 @@ pub struct Terms {
     pub registrar: IdentityKey,
     /// The least that it accepts.
     pub floors: Floors,
-}
-
-/// What every part of the machine works with.
-struct Core {
-    terms: Terms,
-    identity: Identity,
-    rng: Rng,
-    started: Timestamp,
-    marks: Marks,
-    stands: Option<Stands>,
-    pools: Pools,
-    doubts: Doubts,
-    /// Changes that wait for another one, to be durable with it.
-    deferred: Vec<Change>,
-    outputs: VecDeque<Output>,
-    counters: BTreeMap<&'static str, u64>,
-    /// The latest epoch of a collector that asks what it lacks.
-    asked: Option<Epoch>,
-}
-
-impl Core {
-    fn event(&mut self, event: Event) {
-        if !event.is_routine() {
-            *self.counters.entry(event.name()).or_default() += 1;
-        }
-        self.outputs.push_back(Output::Event(event));
-    }
-
-    fn reject(&mut self, sender: Option<Sender>, rejection: Rejection) {
-        let (reason, name) = (rejection.to_string(), rejection.name());
-        self.event(Event::Rejected { sender, reason, name });
-    }
-
-    fn keep_evidence(&mut self, epoch: Epoch, evidence: &Evidence) {
-        let key = Key::evidence(epoch, &evidence.digest());
-        self.persist(Change::Write(key, encode(evidence).into()));
-    }
-
-    fn persist(&mut self, change: Change) {
-        let changes = self.deferred.drain(..).chain([change]);
-        self.outputs.extend(changes.map(Output::Persist));
-    }
-
-    /// Makes a change durable with the next one: until then the disk is as it
-    /// was before, which costs nothing but space.
-    fn defer(&mut self, change: Change) {
-        self.deferred.push(change);
-    }
-
-    fn publish(&mut self, topic: MeterTopic, payload: Vec<u8>) {
-        let topic = topic::of_meter(&self.terms.region, &self.terms.meter, topic);
-        self.outputs.push_back(Output::Publish(Publication { topic, payload, retain: false }));
-    }
 }
 
 /// One meter.
@@ -293,65 +230,6 @@ impl<S: Scheme> Meter<S> {
         let due = members.clone().filter_map(Membership::poll_timeout);
         let over = members.map(|membership| membership.roster().last_deadline() + MOMENT);
         due.chain(over).chain(candidate).min()
-    }
-
-    /// Signs and publishes how the machine is, with its JSON view. The meter
-    /// adds its epoch, its slots and its own counters, and hands back the whole.
-    pub fn publish_state(&mut self, mut state: State) -> State {
-        let (epoch, binding) = match self.epochs.values().next_back() {
-            Some(membership) => (membership.roster().epoch(), *membership.roster().digest()),
-            None => (Epoch::default(), Digest::NONE),
-        };
-        let Terms { region, meter, .. } = &self.core.terms;
-        state.member_of = (epoch != Epoch::default()).then_some(epoch.0);
-        self.count_slots(&mut state);
-        state.counters.extend(self.counters());
-        let place = (region, epoch, Sender::Meter(meter.clone()));
-        let message = seal(&self.core.identity, place, &binding, &state);
-        let topic = topic::of_meter(region, meter, MeterTopic::State);
-        let view = crate::view::json(region, epoch, &state);
-        self.core.outputs.push_back(Output::Publish(Publication {
-            topic: topic::json(&topic),
-            payload: view,
-            retain: false,
-        }));
-        self.core.publish(MeterTopic::State, message);
-        state
-    }
-
-    fn count_slots(&self, state: &mut State) {
-        for membership in self.epochs.values() {
-            let (unsettled, withheld) = membership.open_slots();
-            state.unsettled_slots = state.unsettled_slots.saturating_add(unsettled);
-            state.withheld_slots = state.withheld_slots.saturating_add(withheld);
-        }
-        (state.pooled_slots, state.lost_slots) = self.core.pools.slots();
-    }
-
-    /// Energy in Wh of each register that this meter was given and that no
-    /// final listing counts: unsettled, pooled, and given up.
-    #[must_use]
-    pub fn uncounted(&self) -> BTreeMap<Register, Uncounted> {
-        let mut all: BTreeMap<Register, Uncounted> = BTreeMap::new();
-        for energy in self.epochs.values().flat_map(Membership::unsettled_energy) {
-            for (register, wh) in energy {
-                let of = all.entry(*register).or_default();
-                of.unsettled_wh = of.unsettled_wh.saturating_add(*wh);
-            }
-        }
-        for ((register, _), pool) in self.core.pools.all() {
-            let of = all.entry(*register).or_default();
-            of.pooled_wh = of.pooled_wh.saturating_add(pool.pooled_wh());
-            of.lost_wh = of.lost_wh.saturating_add(pool.lost_wh);
-        }
-        all
-    }
-
-    /// What this meter's contribution to a slot holds in Wh, while no final
-    /// listing settles it.
-    #[must_use]
-    pub fn contents(&self, slot: Slot) -> Option<&Quantities> {
-        self.epochs.values().find_map(|membership| membership.contents(slot))
     }
 
     /// Whether a slot belongs to an epoch that this meter takes part in.

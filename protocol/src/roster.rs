@@ -1,59 +1,24 @@
 //! The roster: members, keys and parameters of one epoch, and every check that
 //! a member makes before it takes part.
 
-use aggregation::{Canonical as _, Context, Participant, Scheme};
-use thiserror::Error;
+mod error;
+mod group;
+mod own;
+
+use aggregation::{Participant, Scheme};
 
 use crate::envelope::{Envelope, Rejection, encode};
 use crate::id::{Digest, Epoch, MeterId, RegionId, Sender};
 use crate::identity::IdentityKey;
-use crate::keygen;
 use crate::message::{Invitation, Invited, Member, Roster};
-use crate::parameters::{Floors, ParameterError, Parameters, Threshold, check};
+use crate::parameters::Parameters;
 use crate::slot::{Grid, Slot, Timestamp, Window};
 use crate::statement::Place;
 use crate::tariff::StepId;
 
-/// The check that a roster failed.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum RosterError {
-    /// Its form or signature.
-    #[error("roster: {0}")]
-    Rejected(#[from] Rejection),
-    /// A parameter outside its range or below the agent's floor.
-    #[error("roster: {0}")]
-    Parameter(#[from] ParameterError),
-    /// Members that are not distinct and in order.
-    #[error("roster: the members are not distinct and in the order of their ids")]
-    Members,
-    /// The slots of the epoch.
-    #[error("roster: the epoch's slots are empty or end off the billing grid")]
-    Slots,
-    /// A key part or its proof of possession.
-    #[error("roster: the key part of {0} or its proof of possession does not verify")]
-    KeyPart(MeterId),
-    /// The group key.
-    #[error("roster: the group key is not that of the key parts")]
-    GroupKey,
-    /// The receiver's own membership.
-    #[error("roster: this meter is no member")]
-    NotAMember,
-    /// The receiver's own identity key or key part.
-    #[error("roster: it names another key for this meter")]
-    OwnKey,
-    /// The chain of rosters.
-    #[error("roster: it does not follow the roster of the epoch before")]
-    Chain,
-    /// The invitation that this member answered.
-    #[error("roster: it does not answer the invitation that this meter answered")]
-    Invitation,
-    /// The dealings that this member has its share from.
-    #[error("roster: it names other dealings than those that this meter has its share from")]
-    Dealings,
-    /// The slots of the epoch before.
-    #[error("roster: its slots are not a run of whole windows after the epoch before")]
-    Succession,
-}
+pub use error::RosterError;
+use group::group;
+pub use own::{OwnShare, OwnTerms};
 
 /// A roster that passed every check that anyone can make.
 pub struct AcceptedRoster<S> {
@@ -113,46 +78,6 @@ impl<S: Scheme> AcceptedRoster<S> {
     ) -> Result<Digest, RosterError> {
         let (epoch, body) = read(bytes, region, registrar)?;
         Ok(digest(region, epoch, &body))
-    }
-
-    /// Checks what only a member can: its floors, its own place in the roster,
-    /// and that this is the epoch that it agreed to.
-    ///
-    /// # Errors
-    /// The check that failed.
-    pub fn check_for_member(&self, own: &OwnTerms<'_>) -> Result<(), RosterError> {
-        own.floors.check(&self.body.parameters, self.body.members.len())?;
-        let (_, member) = self.member(own.meter).ok_or(RosterError::NotAMember)?;
-        if member.key != *own.key {
-            return Err(RosterError::OwnKey);
-        }
-        self.check_share(member, &own.share)?;
-        if self.body.invitation != own.invitation {
-            return Err(RosterError::Invitation);
-        }
-        if self.body.previous != own.previous {
-            return Err(RosterError::Chain);
-        }
-        // The key parts were given for these terms and no others.
-        let given_for = keygen::digest(self.region(), self.epoch(), &self.invitation());
-        if given_for == own.invitation { Ok(()) } else { Err(RosterError::Invitation) }
-    }
-
-    fn check_share(&self, own: &Member, share: &OwnShare<'_>) -> Result<(), RosterError> {
-        let (matches, error) = match share {
-            OwnShare::Part(part) => (*own.part == **part, RosterError::OwnKey),
-            OwnShare::Dealt { dealings, .. } if self.body.dealings != *dealings => {
-                (false, RosterError::Dealings)
-            }
-            // Its own public share is one of the group's.
-            OwnShare::Dealt { group, .. } => (self.group_digest() == *group, RosterError::GroupKey),
-        };
-        if matches { Ok(()) } else { Err(error) }
-    }
-
-    fn group_digest(&self) -> Digest {
-        let parts: Vec<_> = self.body.members.iter().map(|member| member.part.clone()).collect();
-        keygen::group_digest(&self.body.group_key, &parts)
     }
 
     /// Checks that the epoch of this roster may follow that of `before`: of
@@ -352,36 +277,6 @@ impl<S: Scheme> AcceptedRoster<S> {
     }
 }
 
-/// What a member compares a roster with.
-pub struct OwnTerms<'a> {
-    /// The member.
-    pub meter: &'a MeterId,
-    /// Its identity key.
-    pub key: &'a IdentityKey,
-    /// What it knows of its own key share.
-    pub share: OwnShare<'a>,
-    /// Digest of the invitation that it answered.
-    pub invitation: Digest,
-    /// Digest of the roster of the epoch before.
-    pub previous: Digest,
-    /// The least that it accepts.
-    pub floors: &'a Floors,
-}
-
-/// What a member knows of its own key share.
-#[derive(Clone, Copy, Debug)]
-pub enum OwnShare<'a> {
-    /// Its key part as it sent it.
-    Part(&'a [u8]),
-    /// It was dealt.
-    Dealt {
-        /// Digest of all dealings.
-        dealings: Digest,
-        /// Digest of the group that they make.
-        group: Digest,
-    },
-}
-
 /// The digest that stands for a roster: of region, epoch and the whole body.
 #[must_use]
 pub fn digest(region: &RegionId, epoch: Epoch, body: &Roster) -> Digest {
@@ -419,29 +314,4 @@ fn check_form(body: &Roster) -> Result<(), RosterError> {
         Some(slots) if slots > 0 && slots % window == 0 => Ok(()),
         _ => Err(RosterError::Slots),
     }
-}
-
-fn group<S: Scheme>(body: &Roster, region: &RegionId, epoch: Epoch) -> Result<S, RosterError> {
-    let named = &body.parameters.scheme;
-    check(named == S::NAME, "scheme", named, &S::NAME)?;
-    if let Threshold::Of(threshold) = body.parameters.threshold {
-        return dealt_group(body, threshold);
-    }
-    let place = Place { region: region.clone(), epoch, binding: body.invitation };
-    let mut parts = Vec::with_capacity(body.members.len());
-    for member in &body.members {
-        let part = S::KeyPart::from_bytes(&member.part)
-            .ok()
-            .filter(|part| S::verify_key_part(part, Context(&place.key_part(&member.meter))));
-        parts.push(part.ok_or_else(|| RosterError::KeyPart(member.meter.clone()))?);
-    }
-    let scheme = S::group(&parts).map_err(|_| RosterError::GroupKey)?;
-    if scheme.group_key() == *body.group_key { Ok(scheme) } else { Err(RosterError::GroupKey) }
-}
-
-/// Whether key and public shares fit each other. Whether their secrets are the
-/// members' alone only those know who saw the dealings.
-fn dealt_group<S: Scheme>(body: &Roster, threshold: u16) -> Result<S, RosterError> {
-    let shares: Vec<_> = body.members.iter().map(|member| member.part.as_slice()).collect();
-    S::named_group(threshold, &body.group_key, &shares).map_err(|_| RosterError::GroupKey)
 }

@@ -10,59 +10,33 @@
 #[allow(dead_code, reason = "each file of tests needs a part of it")]
 mod common;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use aggregation::{ElGamal, Plain};
 use common::region::{
-    ALL, Disk, HOLDER, MEMBERS, Region, bill_request, messages, portion, region_request,
+    ALL, HOLDER, MEMBERS, Region, bill_request, messages, portion, region_request,
 };
-use common::relay::{Bend, Relay, Said, Way, honest, losing};
+use common::relay::{Relay, Way, honest, losing};
 use common::{
-    Kit, PATIENCE, START, collector_identity, collector_terms, copy, dealt, drain, events, invited,
-    meter_id, new_meter, parameters, published, region_id, registrar, rng,
+    Kit, PATIENCE, START, collector_identity, collector_terms, dealt, events, parameters,
+    published, region_id, registrar, rng,
 };
 use protocol::collector::{Collector, TermsError};
-use protocol::envelope::Envelope;
 use protocol::evidence::{About, Evidence};
-use protocol::id::{Digest, Epoch, Sender};
-use protocol::message::{Invitation, Kind, Roster, Subject};
-use protocol::output::{Event, InvitationError, Output, SlotError};
+use protocol::id::{Epoch, Sender};
+use protocol::message::{Kind, Subject};
+use protocol::output::{Event, InvitationError, SlotError};
 use protocol::parameters::Parameters;
-use protocol::reading::Register;
-use protocol::record::{Change, Key, Records, Sort};
-use protocol::roster::{AcceptedRoster, RosterError};
-use protocol::slot::Slot;
+use protocol::record::{Key, Records, Sort};
+use protocol::roster::AcceptedRoster;
 use protocol::transcript;
 
 const FIRST: Epoch = Epoch(1);
 const SECOND: Epoch = Epoch(2);
 
 type Street = Region<Plain>;
-
-impl<S: Kit> Region<S> {
-    /// The region's sums of the epoch that is turned to, by slot.
-    fn slot_sums(&self) -> BTreeMap<Slot, u64> {
-        let results = self.results().into_iter();
-        let regions = results.filter(|result| matches!(result.subject, Subject::Region(_)));
-        regions.map(|result| (result.first_slot, result.sum_wh)).collect()
-    }
-
-    /// Lets a meter that stands outside come in.
-    fn add_meter(&mut self) {
-        self.meters.push(new_meter(self.meters.len(), self.now));
-        self.disks.push(Disk::default());
-    }
-
-    fn change_collector(&mut self) {
-        let terms = collector_terms(MEMBERS, self.body().parameters.clone());
-        let keys = (collector_identity(), registrar());
-        let tools = (S::decoder(), rng(7));
-        self.collector = Collector::new(terms, keys, &self.disk, tools, self.now).unwrap();
-        self.collector.handle_connected(self.now);
-    }
-}
 
 /// A street in the third slot of its first epoch, for which the second one is
 /// open already; the roster of the first.
@@ -223,42 +197,6 @@ fn a_request_signed_under_the_old_roster_counts_for_no_slot_of_the_new_one() {
     assert_eq!(street.ask_with(HOLDER, &message).name(), "signature");
 }
 
-/// A relay whose first epoch is open.
-fn opened<S: Kit>(parameters: Parameters) -> Relay<S> {
-    let mut relay = Relay::new(MEMBERS, parameters);
-    relay.run(Duration::ZERO, &mut honest);
-    relay
-}
-
-/// Begins the next epoch with the same terms.
-fn begin_next<S: Kit>(relay: &mut Relay<S>) {
-    relay.collector.next_epoch(relay.terms.clone(), relay.now).unwrap();
-}
-
-#[test]
-fn a_slot_is_encrypted_once_even_if_the_roster_is_heard_late() {
-    let mut relay = opened::<Plain>(parameters::<Plain>());
-    begin_next(&mut relay);
-    let mut losing = losing(Way::Down(0), Kind::Roster);
-    relay.deliver(&mut losing);
-    let roster = relay.roster().unwrap();
-    let slot = roster.body().first_slot;
-    let now = roster.grid().end(slot.plus(1));
-    let read = |relay: &mut Relay<Plain>, slot| {
-        relay.meters[0].handle_reading(slot, &BTreeMap::from([(Register::Import, 7)]), now);
-        drain(&mut relay.meters[0])
-    };
-    let sent = published(&read(&mut relay, slot), "/contribution");
-    assert_eq!(Envelope::parse(&sent[0]).unwrap().header().epoch, FIRST);
-    let signed = relay.signed_roster().unwrap();
-    relay.meters[0].handle_message(&signed, now);
-    assert!(matches!(events(&drain(&mut relay.meters[0]))[..], [Event::Joined { .. }]));
-    let again = Event::SlotRefused { slot, error: SlotError::Again };
-    assert_eq!(events(&read(&mut relay, slot)), [again]);
-    let sent = published(&read(&mut relay, slot.plus(1)), "/contribution");
-    assert_eq!(Envelope::parse(&sent[0]).unwrap().header().epoch, SECOND);
-}
-
 #[test]
 fn the_next_epoch_begins_by_itself_before_the_end() {
     let mut street = Street::open(MEMBERS);
@@ -390,72 +328,6 @@ fn who_returned_and_was_away_again_is_invited_to_no_epoch_twice() {
     assert_eq!(refused, [Event::InvitationRefused { epoch: Epoch(3), error }]);
 }
 
-/// What a member of the first epoch says to an invitation to the second one.
-fn invited_with(bend: impl FnOnce(&mut Invitation)) -> InvitationError {
-    let mut street = Street::open(MEMBERS);
-    let mut invitation = Invitation {
-        previous: *street.roster.digest(),
-        attempt: 0,
-        collector: collector_identity().key(),
-        parameters: parameters::<Plain>(),
-        members: invited(MEMBERS),
-    };
-    bend(&mut invitation);
-    let message = registrar().invite(&region_id(), SECOND, &invitation);
-    let said = events(&street.tell(0, &message));
-    let [Event::InvitationRefused { epoch: SECOND, error }] = &said[..] else { panic!("{said:?}") };
-    error.clone()
-}
-
-#[test]
-fn a_member_refuses_an_invitation_that_does_not_follow() {
-    assert_eq!(invited_with(|body| body.previous = Digest::NONE), InvitationError::Chain);
-    let longer = NonZeroU32::new(1800).unwrap();
-    let error = invited_with(|body| body.parameters.slot_seconds = longer);
-    assert_eq!(error, InvitationError::SlotSeconds);
-}
-
-/// What a member of the first epoch says to a bent roster of the second one;
-/// it takes the honest one afterwards.
-fn refused_roster(bend: impl Fn(&mut Roster)) -> RosterError {
-    let mut relay = opened::<Plain>(parameters::<Plain>());
-    begin_next(&mut relay);
-    let mut bending = |said: &Said<'_>| {
-        if said.is(Way::Down(2), Kind::Roster) { vec![said.bent(&bend)] } else { said.whole() }
-    };
-    relay.run(Duration::ZERO, &mut bending);
-    let Some(Event::RosterRefused(error)) = relay.said[2].pop() else { panic!("it joined") };
-    relay.said[2].clear();
-    relay.run(Duration::from_mins(1), &mut honest);
-    assert!(matches!(relay.said[2][..], [Event::Joined { epoch: SECOND, .. }]));
-    error
-}
-
-#[test]
-fn a_member_refuses_a_roster_that_does_not_follow() {
-    let shifted = |by: u64| {
-        move |roster: &mut Roster| {
-            let first = roster.first_slot;
-            (roster.first_slot, roster.end_slot) = (first.plus(by), roster.end_slot.plus(by));
-        }
-    };
-    // Inside a window.
-    assert_eq!(refused_roster(shifted(1)), RosterError::Succession);
-    // Before the first epoch, over all of it.
-    let over = refused_roster(|roster| roster.first_slot = Slot(roster.first_slot.0 - 8));
-    assert_eq!(over, RosterError::Succession);
-    let longer = NonZeroU32::new(1800).unwrap();
-    let error = refused_roster(|roster| roster.parameters.slot_seconds = longer);
-    assert_eq!(error, RosterError::Succession);
-    assert_eq!(refused_roster(|roster| roster.previous = Digest::LAST), RosterError::Chain);
-}
-
-#[test]
-fn a_member_refuses_a_roster_that_takes_all_of_its_epoch() {
-    let error = refused_roster(|roster| roster.first_slot = Slot(roster.first_slot.0 - 4));
-    assert_eq!(error, RosterError::Succession);
-}
-
 #[test]
 fn two_rosters_of_one_epoch_are_evidence_and_the_first_one_holds() {
     let (mut street, _) = in_second();
@@ -498,9 +370,9 @@ fn a_collector_that_restarts_in_the_second_epoch_goes_on() {
 
 #[test]
 fn a_collector_that_restarts_amid_the_ceremony_of_an_epoch_goes_on() {
-    let mut relay = opened::<Plain>(dealt::<Plain>());
+    let mut relay = Relay::<Plain>::opened(dealt::<Plain>());
     let first = relay.roster().unwrap();
-    begin_next(&mut relay);
+    relay.begin_next();
     let mut losing = losing(Way::Up(2), Kind::Confirmation);
     relay.run(Duration::from_mins(1), &mut losing);
     assert_eq!(relay.roster().unwrap().epoch(), FIRST);
@@ -541,208 +413,4 @@ fn an_epoch_keeps_the_length_of_its_slots() {
     let tools = (Plain::decoder(), rng(7));
     let refused = Collector::<Plain>::new(terms, keys, &street.disk, tools, START).err();
     assert_eq!(refused, Some(TermsError::SlotSeconds));
-}
-
-#[test]
-fn an_epoch_that_was_left_out_of_ends_a_candidacy() {
-    let mut relay = opened::<Plain>(dealt::<Plain>());
-    begin_next(&mut relay);
-    // It answers, and hears nothing more before the third epoch.
-    let mut losing = |said: &Said<'_>| match (said.way, said.kind) {
-        (Way::Up(4), _) => Vec::new(),
-        (Way::Down(4), _) if said.attempt > 0 => Vec::new(),
-        _ => said.whole(),
-    };
-    relay.run(PATIENCE + Duration::from_mins(1), &mut losing);
-    assert_eq!((relay.members(), relay.roster().unwrap().epoch()), (vec![0, 1, 2, 3], SECOND));
-    assert_eq!(relay.disks[4].of(Sort::Candidate).count(), 1);
-    let signed = relay.signed_roster().unwrap();
-    relay.meters[4].handle_message(&signed, relay.now);
-    relay.run(Duration::from_secs(1), &mut honest);
-    assert!(matches!(relay.said[4].last(), Some(Event::Left { epoch: SECOND, .. })));
-    assert_eq!(relay.disks[4].of(Sort::Candidate).count(), 0);
-    assert_eq!(meter_id(4), relay.terms.members[4].meter);
-}
-
-/// A relay in which a member has confirmed the second epoch and not heard its
-/// roster, and the invitation to the third one.
-fn overtaken(bend: Bend<'_>) -> (Relay<Plain>, Vec<u8>) {
-    let mut relay = opened::<Plain>(dealt::<Plain>());
-    begin_next(&mut relay);
-    relay.run(Duration::from_mins(1), bend);
-    let second = relay.roster().unwrap();
-    assert_eq!(second.epoch(), SECOND);
-    let invitation = Invitation {
-        previous: *second.digest(),
-        attempt: 0,
-        collector: collector_identity().key(),
-        parameters: dealt::<Plain>(),
-        members: invited(MEMBERS),
-    };
-    let message = registrar().invite(&region_id(), Epoch(3), &invitation);
-    relay.said[4].clear();
-    relay.meters[4].handle_message(&message, relay.now);
-    (relay, message)
-}
-
-#[test]
-fn an_invitation_that_overtakes_a_roster_costs_no_share() {
-    let mut losing = losing(Way::Down(4), Kind::Roster);
-    let (mut relay, message) = overtaken(&mut losing);
-    relay.run(Duration::from_mins(1), &mut honest);
-    let error = InvitationError::Unheard(SECOND);
-    let refused = Event::InvitationRefused { epoch: Epoch(3), error };
-    assert_eq!(relay.said[4][0], refused);
-    assert!(matches!(relay.said[4][1..], [Event::Joined { epoch: SECOND, .. }]));
-    relay.meters[4].handle_message(&message, relay.now);
-    let said = events(&drain(&mut relay.meters[4]));
-    assert_eq!(said, [Event::Invited { epoch: Epoch(3), members: MEMBERS }]);
-}
-
-#[test]
-fn who_has_missed_a_roster_hears_it_with_a_repeated_invitation() {
-    let mut relay = opened::<Plain>(dealt::<Plain>());
-    begin_next(&mut relay);
-    relay.run(Duration::ZERO, &mut losing(Way::Down(4), Kind::Roster));
-    relay.said[4].clear();
-    begin_next(&mut relay);
-    // Nothing else brings it the roster.
-    relay.run(Duration::from_secs(2), &mut losing(Way::Up(4), Kind::Confirmation));
-    let [Event::InvitationRefused { error, .. }, Event::Joined { epoch: SECOND, .. }, then] =
-        &relay.said[4][..]
-    else {
-        panic!("{:?}", relay.said[4])
-    };
-    assert_eq!(*error, InvitationError::Unheard(SECOND));
-    assert_eq!(*then, Event::Invited { epoch: Epoch(3), members: MEMBERS });
-}
-
-#[test]
-fn a_roster_that_is_said_again_is_kept_by_the_broker_only_if_it_is_the_latest() {
-    let mut relay = opened::<Plain>(dealt::<Plain>());
-    let (_, _, late) = relay.sent.iter().find(|(_, kind, _)| *kind == Kind::KeyPart).unwrap();
-    let late = late.clone();
-    begin_next(&mut relay);
-    relay.run(Duration::from_mins(1), &mut honest);
-    relay.outputs.clear();
-    relay.collector.handle_message(&late, relay.now);
-    relay.deliver(&mut honest);
-    let rosters = relay.outputs.iter().filter_map(|output| match output {
-        Output::Publish(said) if said.topic.ends_with("/c/roster") => Some(said.retain),
-        _ => None,
-    });
-    assert_eq!(rosters.collect::<Vec<_>>(), [false]);
-}
-
-#[test]
-fn who_answers_a_stray_invitation_to_an_open_epoch_is_a_member_of_the_next_one() {
-    let mut relay = opened::<Plain>(dealt::<Plain>());
-    let stray = Invitation {
-        previous: Digest::NONE,
-        attempt: 1,
-        collector: collector_identity().key(),
-        parameters: dealt::<Plain>(),
-        members: invited(MEMBERS),
-    };
-    let stray = registrar().invite(&region_id(), FIRST, &stray);
-    // It has lost its disk, and hears the roster before that invitation.
-    relay.disks[4] = Records::default();
-    relay.restart(4);
-    for message in [relay.signed_roster().unwrap(), stray] {
-        relay.meters[4].handle_message(&message, relay.now);
-    }
-    begin_next(&mut relay);
-    relay.run(Duration::from_mins(1), &mut honest);
-    assert_eq!(relay.roster().unwrap().epoch(), SECOND);
-    assert_eq!(relay.members(), [0, 1, 2, 3, 4]);
-}
-
-#[test]
-fn a_roster_that_does_not_fit_keeps_nobody_from_the_next_epoch() {
-    let mut bending = |said: &Said<'_>| {
-        let other = |roster: &mut Roster| roster.dealings = Digest::LAST;
-        if said.is(Way::Down(4), Kind::Roster) { vec![said.bent(other)] } else { said.whole() }
-    };
-    let (mut relay, _) = overtaken(&mut bending);
-    let said = events(&drain(&mut relay.meters[4]));
-    assert_eq!(said, [Event::Invited { epoch: Epoch(3), members: MEMBERS }]);
-}
-
-#[test]
-fn a_collector_whose_copy_is_of_an_earlier_attempt_opens_the_epoch_with_a_later_one() {
-    let mut relay = opened::<Plain>(dealt::<Plain>());
-    begin_next(&mut relay);
-    // One meter is silent at first, all of them later.
-    let mut losing = |said: &Said<'_>| match (said.way, said.attempt) {
-        (Way::Up(4), 0) | (Way::Up(_), 1..) => Vec::new(),
-        _ => said.whole(),
-    };
-    relay.run(Duration::ZERO, &mut losing);
-    let kept = copy(&relay.disk, Sort::ALL);
-    relay.run(PATIENCE + Duration::from_mins(1), &mut losing);
-    relay.disk = kept;
-    relay.restart_collector();
-    relay.run(PATIENCE + Duration::from_mins(1), &mut honest);
-    assert_eq!(relay.roster().unwrap().epoch(), SECOND);
-}
-
-#[test]
-fn a_collector_whose_copy_is_of_an_earlier_epoch_gets_the_roster_back() {
-    let mut street = Street::open(MEMBERS);
-    street.run_slots(0..2);
-    let kept = copy(&street.disk, Sort::ALL);
-    street.next_epoch(&[0, 1, 2, 3, 4]);
-    let signed = street.signed_roster.clone();
-    let before = street.run_slot(0);
-    street.disk.records = kept;
-    street.outputs.clear();
-    street.change_collector();
-    street.deliver();
-    let said = street.collector_events();
-    let first_slot = street.body().first_slot;
-    assert!(said.contains(&Event::HandedBack { epoch: SECOND, first_slot }), "{said:?}");
-    assert_eq!(published(&street.outputs, "/c/roster").last(), Some(&signed));
-    assert!(street.disk.get(&Key::roster(SECOND)).is_some());
-    let slot = street.run_slot(1);
-    street.close(slot);
-    let sums = street.slot_sums();
-    assert_eq!((sums.get(&before), sums.get(&slot)), (Some(&ALL), Some(&ALL)));
-}
-
-#[test]
-fn a_collector_that_knows_a_later_epoch_gets_the_roster_between_back() {
-    let mut street = Street::open(MEMBERS);
-    street.run_slots(0..2);
-    let mut kept = copy(&street.disk, Sort::ALL);
-    street.next_epoch(&[0, 1, 2, 3, 4]);
-    street.run_slot(0);
-    street.next_epoch(&[0, 1, 2, 3, 4]);
-    // Of the rosters that were handed back one came before the next crash.
-    let third = (Key::roster(street.roster.epoch()), street.signed_roster.clone());
-    kept.apply(Change::Write(third.0, third.1.into()));
-    street.disk.records = kept;
-    street.outputs.clear();
-    street.change_collector();
-    street.deliver();
-    let back = |event: &Event| matches!(event, Event::HandedBack { epoch: SECOND, .. });
-    assert!(street.collector_events().iter().any(back), "{:?}", street.collector_events());
-}
-
-#[test]
-fn a_copy_of_an_epoch_that_all_members_have_erased_gets_the_roster_back() {
-    let mut street = Street::open(MEMBERS);
-    let signed = street.signed_roster.clone();
-    let mut first =
-        AcceptedRoster::<Plain>::open(&signed, &region_id(), &registrar().key()).unwrap();
-    let kept = copy(&street.disk, Sort::ALL);
-    street.next_epoch(&[0, 1, 2, 3, 4]);
-    first.end_before(street.body().first_slot);
-    street.run_until(first.last_deadline() + Duration::from_mins(1));
-    assert!((0..MEMBERS).all(|at| street.disks[at].get(&Key::key_share(FIRST)).is_none()));
-    street.disk.records = kept;
-    street.outputs.clear();
-    street.change_collector();
-    street.deliver();
-    let is_back = |event: &Event| matches!(event, Event::HandedBack { epoch: SECOND, .. });
-    assert!(street.collector_events().iter().any(is_back));
 }

@@ -17,7 +17,8 @@ use std::path::Path;
 use std::process::Command;
 
 use aggregation::ElGamal;
-use common::region::{Disk, Region, messages, region_request};
+use common::disk::Disk;
+use common::region::{Region, messages, region_request};
 use common::{meter_ids, parameters};
 use protocol::envelope::encode;
 use protocol::id::Epoch;

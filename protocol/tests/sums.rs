@@ -13,7 +13,8 @@ mod common;
 use std::num::NonZeroU32;
 
 use aggregation::{ElGamal, Plain};
-use common::region::{ALL, Disk, MEMBERS, Played, Region, portion};
+use common::disk::Disk;
+use common::region::{ALL, MEMBERS, Played, Region, portion};
 use common::{Kit, meter_id, parameters};
 use protocol::id::Digest;
 use protocol::message::{Endorsement, Request};

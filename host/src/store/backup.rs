@@ -8,7 +8,7 @@ use protocol::record::Records;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
-use super::{damage, log, schema, sqlite};
+use super::{damage, log, rows, schema, sqlite};
 use crate::keystore::Keystore;
 
 /// Pages between two reports of progress: 512 KiB.
@@ -65,7 +65,7 @@ pub fn verify(copy: &Path) -> anyhow::Result<Records> {
         let connection = Connection::open_with_flags(uri, flags)?;
         schema::check_is_filled(&connection)?;
         damage::check(&connection)?;
-        sqlite::load(&connection, |_| true)
+        rows::load(&connection, |_| true)
     };
     found().with_context(|| copy.display().to_string())
 }

@@ -7,6 +7,7 @@
 //! serial number are shown nowhere.
 
 mod config;
+pub mod crc;
 pub mod frame;
 mod mark;
 mod port;

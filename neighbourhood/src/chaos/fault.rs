@@ -1,8 +1,10 @@
 //! Which fault comes when: drawn from a seed, never more agents away at a time
 //! than can be spared, but sometimes everybody at once.
 
+mod act;
+mod subject;
+
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use protocol::Rng;
@@ -11,6 +13,8 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use super::proxy::{Cut, Direction, Passage};
 use crate::processes::Role;
+pub(crate) use act::{Act, Fault, Victim};
+use subject::{Health, Subject};
 
 /// From one fault to the next, at most.
 const PAUSE: Duration = Duration::from_millis(900);
@@ -31,52 +35,6 @@ const SPARE_WITHOUT_HUB: usize = 1;
 /// How long a party that has ended by itself stays down.
 const RESTART: Duration = Duration::from_secs(1);
 
-/// A party to which something may happen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Victim {
-    /// The collector, with its broker if that is embedded.
-    Collector,
-    /// The other broker.
-    Mosquitto,
-    /// The agent at this place.
-    Agent(usize),
-}
-
-impl Victim {
-    pub(crate) fn role(self) -> Role {
-        match self {
-            Self::Collector => Role::Collector,
-            Self::Mosquitto => Role::Mosquitto,
-            Self::Agent(_) => Role::Agent,
-        }
-    }
-}
-
-/// What to do to a party.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Act {
-    Kill(Victim),
-    Start(Victim),
-    Freeze(Victim),
-    Thaw(Victim),
-    Cut(Victim, Cut),
-    Pass(Victim, Passage),
-}
-
-/// What can happen to a party.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Fault {
-    Kill,
-    Freeze,
-    Close,
-    Reset,
-    Hole,
-    Slow,
-    Split,
-    /// Everybody is killed.
-    Blackout,
-}
-
 /// How often each is drawn, out of their sum.
 const WEIGHTS: [(Fault, u32); 8] = [
     (Fault::Kill, 60),
@@ -91,55 +49,6 @@ const WEIGHTS: [(Fault, u32); 8] = [
 
 /// Of so many faults one is the collector's or the broker's.
 const HUB_SHARE: u32 = 6;
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Kill => "kill",
-            Self::Freeze => "freeze",
-            Self::Close => "close",
-            Self::Reset => "reset",
-            Self::Hole => "hole",
-            Self::Slow => "slow",
-            Self::Split => "split",
-            Self::Blackout => "blackout",
-        })
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Health {
-    Up,
-    Down { until: Timestamp },
-    Frozen { until: Timestamp },
-}
-
-struct Subject {
-    victim: Victim,
-    has_proxy: bool,
-    health: Health,
-    /// How its connection is spoilt, and until when.
-    spoilt: Option<(Passage, Timestamp)>,
-    /// Until when it is of no use to the others, or left alone.
-    away: Timestamp,
-    kills: u64,
-}
-
-impl Subject {
-    fn is_free(&self, now: Timestamp) -> bool {
-        self.is_there(now) && self.spoilt.is_none()
-    }
-
-    /// Whether it is of use to the others.
-    fn is_there(&self, now: Timestamp) -> bool {
-        let is_lost = matches!(self.spoilt, Some((Passage::Hole(_), _)));
-        self.health == Health::Up && !is_lost && self.away <= now
-    }
-
-    fn is_agent(&self) -> bool {
-        matches!(self.victim, Victim::Agent(_))
-    }
-}
 
 /// Draws faults, and ends each in its time.
 pub(crate) struct Faults {

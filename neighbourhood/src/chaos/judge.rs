@@ -1,5 +1,7 @@
 //! The failure conditions: what must hold at the end, whatever has happened.
 
+mod findings;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use aggregation::{ElGamal, Participant};
@@ -21,48 +23,10 @@ use crate::balance::Books;
 use crate::disks;
 use crate::household::Household;
 use crate::truth::Truth;
+pub(super) use findings::Findings;
 
 /// The epoch of the whole run.
 const EPOCH: Epoch = Epoch(1);
-
-/// What was found.
-#[derive(Default)]
-pub(super) struct Findings {
-    /// Slots whose rounds have ended.
-    pub(super) slots: u64,
-    pub(super) opened: u64,
-    /// Opened, with every meter in the sum.
-    pub(super) whole: u64,
-    /// Abandoned with a reason.
-    pub(super) abandoned: u64,
-    pub(super) bills: u64,
-    /// Bills that nobody claimed in time.
-    pub(super) unclaimed: u64,
-    /// Receipts that said on time.
-    pub(super) receipts: u64,
-    /// Sums that are not what they have to be, or were opened twice.
-    pub(super) wrong: Vec<String>,
-    /// What has to be there and is not.
-    pub(super) missing: Vec<String>,
-    /// Meters whose energy is not accounted for, to the Wh.
-    pub(super) uneven: Vec<String>,
-    pub(super) measured_wh: u64,
-    /// Given up.
-    pub(super) lost_wh: u64,
-    /// Damaged databases.
-    pub(super) damaged: Vec<String>,
-}
-
-impl Findings {
-    pub(super) fn is_good(&self) -> bool {
-        self.lost_wh == 0 && self.all().next().is_none()
-    }
-
-    /// All that is not as it has to be.
-    pub(super) fn all(&self) -> impl Iterator<Item = &String> {
-        self.wrong.iter().chain(&self.missing).chain(&self.uneven).chain(&self.damaged)
-    }
-}
 
 /// The records of a collector, beside what has to be in them.
 pub(super) struct Judge<'a> {

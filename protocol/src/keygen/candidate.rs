@@ -176,7 +176,7 @@ impl<S: Scheme> Candidate<S> {
         if body.messages.len() != self.invitation.members.len() {
             return Err(CeremonyError::Members);
         }
-        let digest = parts_digest(body);
+        let digest = super::parts_digest(body);
         match &self.dealt {
             Some((dealt_to, _)) if *dealt_to != digest => return Err(CeremonyError::OtherParts),
             Some(_) if self.confirmed.is_some() || !self.heard.parts.is_empty() => {
@@ -347,9 +347,4 @@ impl<S: Scheme> Candidate<S> {
             None => self.secret,
         }
     }
-}
-
-/// The digest that stands for everybody's key parts.
-pub(super) fn parts_digest(body: &KeyParts) -> Digest {
-    super::digest_of_all("key parts", body.messages.iter().map(|message| message.as_slice()))
 }

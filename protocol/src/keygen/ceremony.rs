@@ -1,26 +1,26 @@
 //! The collector's side of one attempt at a ceremony: it gathers what the
 //! candidates say, checks it, and passes it on.
 
+mod passed_on;
+
 use std::collections::BTreeMap;
 
 use aggregation::{Canonical as _, Context, GroupError, Participant, Scheme, Sharing};
 use serde_bytes::ByteBuf;
 
-use crate::envelope::{Envelope, MESSAGE_MAX, Message, Rejection, seal};
+use crate::envelope::{Envelope, Message, Rejection, seal};
 use crate::evidence::Evidence;
 use crate::id::{Digest, Epoch, MeterId, RegionId, Sender};
 use crate::identity::Identity;
 use crate::message::{
-    Complaint, Confirmation, Dealing, Dealings, Invitation, Invited, KeyPart, KeyParts, Kind,
-    Member, Roster,
+    Complaint, Confirmation, Dealing, Invitation, Invited, KeyPart, KeyParts, Kind, Member, Roster,
 };
 use crate::parameters::Threshold;
 use crate::slot::Slot;
 use crate::statement::Place;
 
-use super::Registrar;
-use super::candidate::parts_digest;
 use super::error::{Conviction, Step};
+use super::{Registrar, parts_digest};
 
 /// What became of a candidate's message.
 #[derive(Debug)]
@@ -112,23 +112,6 @@ impl<S: Scheme> Ceremony<S> {
             Step::Complete => true,
         };
         self.invitation.members.iter().map(|invited| &invited.meter).filter(move |m| !said(m))
-    }
-
-    /// What is passed on to all in this step, each message as the collector
-    /// signs it, and nothing before the second one. `whole` adds what was
-    /// passed on in the step before.
-    #[must_use]
-    pub fn passed_on(&self, identity: &Identity, whole: bool) -> Vec<Vec<u8>> {
-        let step = self.step();
-        let mut messages = Vec::new();
-        if step == Step::Dealings || step > Step::Dealings && whole {
-            messages.push(self.seal(identity, &self.key_parts()));
-        }
-        if step > Step::Dealings {
-            let bundles = self.bundles();
-            messages.extend(bundles.iter().map(|bundle| self.seal(identity, bundle)));
-        }
-        messages
     }
 
     /// Takes what a candidate says.
@@ -341,23 +324,6 @@ impl<S: Scheme> Ceremony<S> {
     fn dealings_digest(&self) -> Digest {
         let messages = self.dealings.values().map(|(_, message)| message.as_slice());
         super::digest_of_all("dealings", messages)
-    }
-
-    /// The dealings, as many to a message as fit into half of the longest one.
-    fn bundles(&self) -> Vec<Dealings> {
-        let mut bundles: Vec<Dealings> = Vec::new();
-        let mut room = 0;
-        for (at, (_, message)) in (0..).zip(self.dealings.values()) {
-            if room < message.len() {
-                room = MESSAGE_MAX / 2;
-                bundles.push(Dealings { first: at, messages: Vec::new() });
-            }
-            room = room.saturating_sub(message.len());
-            if let Some(bundle) = bundles.last_mut() {
-                bundle.messages.push(ByteBuf::from(message.clone()));
-            }
-        }
-        bundles
     }
 
     fn seal<M: Message>(&self, identity: &Identity, body: &M) -> Vec<u8> {

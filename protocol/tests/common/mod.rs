@@ -3,6 +3,7 @@
 
 pub(crate) mod bent;
 pub(crate) mod billed;
+pub(crate) mod disk;
 pub(crate) mod founding;
 pub(crate) mod home;
 pub(crate) mod region;

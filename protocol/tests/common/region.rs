@@ -1,11 +1,12 @@
 //! A region whose epoch is open, its messages delivered by hand.
 
+mod asking;
+mod running;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::{Deref, DerefMut};
 
 use aggregation::{Canonical as _, Context, DeviceSecret, Hidden, Participant, Rng, Scheme};
-use protocol::collector::{Collector, TermsError};
-use protocol::entry::{self, Entry};
+use protocol::collector::Collector;
 use protocol::envelope::{Envelope, Message, seal};
 use protocol::id::{Digest, Sender};
 use protocol::listing::{self, Listed};
@@ -15,22 +16,23 @@ use protocol::message::{
     Share, Status, Target,
 };
 use protocol::meter::{Meter, Quantities};
-use protocol::output::{Event, Output, Publication};
+use protocol::output::{Event, Output};
 use protocol::parameters::{Parameters, RangeProofs};
 use protocol::portion::Portion;
 use protocol::reading::Register;
-use protocol::record::Records;
-use protocol::release::{self, Reason};
 use protocol::roster::AcceptedRoster;
 use protocol::slot::{Slot, Timestamp, Window};
-use protocol::statement::Place;
 use protocol::tariff::StepId;
 use serde_bytes::ByteBuf;
 
+use super::disk::Disk;
 use super::{
-    Kit, START, collector_identity, drain, events, meter_id, meter_identity, meter_rng,
-    meter_terms, new_collector, new_meter, parameters, published, region_id, registrar, rng,
+    Kit, START, collector_identity, events, meter_id, meter_identity, new_collector, new_meter,
+    parameters, published, region_id, registrar, rng,
 };
+pub(crate) use asking::{Answer, bill_request, region_request};
+use running::{exchange, turn};
+pub(super) use running::{is_for, published_by};
 
 pub(crate) const IMPORT: Register = Register::Import;
 
@@ -40,25 +42,6 @@ pub(crate) const MEMBERS: usize = 5;
 
 /// What all five contribute together when meter i contributes 2^i.
 pub(crate) const ALL: u64 = 0b1_1111;
-
-/// What a meter made of a request.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Answer {
-    Share(Vec<u8>),
-    Refused(Reason),
-    Rejected(Option<Sender>, &'static str),
-}
-
-impl Answer {
-    /// The reason's name.
-    pub(crate) fn name(&self) -> &str {
-        match self {
-            Self::Share(_) => "share",
-            Self::Refused(reason) => reason.name(),
-            Self::Rejected(_, name) => name,
-        }
-    }
-}
 
 /// A message of a member that the test plays, with what it takes to claim it.
 pub(crate) struct Played<S: Scheme> {
@@ -282,169 +265,9 @@ impl<S: Kit> Region<S> {
         self.heard("/c/listing")
     }
 
-    /// Hands a meter a message; what it makes of it.
-    pub(crate) fn tell(&mut self, at: usize, message: &[u8]) -> Vec<Output> {
-        self.meters[at].handle_message(message, self.now);
-        self.drain(at)
-    }
-
-    /// Asks a meter for help with whatever bytes.
-    pub(crate) fn ask_with(&mut self, at: usize, message: &[u8]) -> Answer {
-        let outputs = self.tell(at, message);
-        if let Some(share) = published(&outputs, "/share").first() {
-            return Answer::Share(share.clone());
-        }
-        let answer = events(&outputs).into_iter().find_map(|event| match event {
-            Event::Refused { reason, .. } => Some(Answer::Refused(reason)),
-            Event::Rejected { sender, name, .. } => Some(Answer::Rejected(sender, name)),
-            _ => None,
-        });
-        answer.unwrap_or_else(|| panic!("no answer: {outputs:?}"))
-    }
-
-    /// Asks a meter for help with a request that the collector signs.
-    pub(crate) fn ask(&mut self, at: usize, request: &Request) -> Answer {
-        let message = self.by_collector(request);
-        self.ask_with(at, &message)
-    }
-
-    /// Asks for the region's sum over contributions.
-    pub(crate) fn ask_region(&mut self, at: usize, slot: Slot, messages: &[Vec<u8>]) -> Answer {
-        self.ask(at, &region_request(slot, messages))
-    }
-
-    /// A member's share, computed without its machine.
-    pub(crate) fn played_share(&mut self, at: usize, request: &Request) -> Share {
-        let (of, _) = self.roster.member(&meter_id(at)).unwrap();
-        let roster = &self.roster;
-        let (target, listed) = match request {
-            Request::Region(slot, listed) => (Target::Region(*slot), listed),
-            Request::Bill(portion, listed) => (Target::Bill(*portion), listed),
-        };
-        let opened = self.listed(target);
-        let read = |message: &ByteBuf| {
-            let envelope = Envelope::parse(message).unwrap();
-            match &opened {
-                None => Entry::contribution(roster, &envelope, message).unwrap(),
-                Some(opened) => Entry::claim(roster, opened, &envelope, message).unwrap(),
-            }
-        };
-        let entries: Vec<_> = listed.iter().map(read).collect();
-        let sums = entry::sums(roster, target, &entries);
-        let sums: Vec<_> = sums.into_iter().map(|sum| sum.aggregate).collect();
-        let digest = release::digest(request);
-        let statement = roster.place().share(&meter_id(at), &digest);
-        let asked = roster.scheme().request(&sums);
-        let (secret, rng) = (self.secret(at), &mut self.rng);
-        let response = roster.scheme().respond(&secret, of, &asked, Context(&statement), rng);
-        Share { request: digest, response: ByteBuf::from(response.unwrap().to_bytes()) }
-    }
-
-    /// The secret of a member's key part, drawn again.
-    pub(crate) fn secret(&self, at: usize) -> S::Secret {
-        let place = Place { binding: self.body().invitation, ..self.roster.place().clone() };
-        S::key_part(Context(&place.key_part(&meter_id(at))), &mut meter_rng(at)).0
-    }
-
-    /// Stops a meter and starts it again with what it kept; what it hands out.
-    pub(crate) fn restart(&mut self, at: usize) -> Vec<Output> {
-        self.meters[at] = started(at, &self.disks[at], self.now);
-        self.drain(at)
-    }
-
-    /// Puts an older disk in place of a meter's, and starts it again.
-    pub(crate) fn roll_back(&mut self, at: usize, disk: Records) -> Vec<Output> {
-        self.disks[at].records = disk;
-        self.restart(at)
-    }
-
-    /// Opens the next epoch, of these members, at the end of a window; the
-    /// roster of the one before.
-    pub(crate) fn next_epoch(&mut self, members: &[usize]) -> AcceptedRoster<S> {
-        let parameters = self.body().parameters.clone();
-        let mut terms = super::collector_terms(MEMBERS, parameters);
-        let all = super::invited(6);
-        terms.members = members.iter().map(|at| all[*at].clone()).collect();
-        self.collector.next_epoch(terms, self.now).unwrap();
-        self.deliver();
-        self.turn()
-    }
-
-    /// Turns to the latest roster; the one before.
-    pub(crate) fn turn(&mut self) -> AcceptedRoster<S> {
-        self.signed_roster = published(&self.outputs, "/c/roster").pop().unwrap();
-        let registrar = registrar().key();
-        let next = AcceptedRoster::open(&self.signed_roster, &region_id(), &registrar).unwrap();
-        std::mem::replace(&mut self.roster, next)
-    }
-
-    /// A collector that starts now, with what was kept.
-    pub(crate) fn started_again(&self) -> Result<Collector<S>, TermsError> {
-        start_collector(&self.roster, &self.disk, self.now)
-    }
-
-    /// Starts the collector again and connects it. What it said before is
-    /// forgotten.
-    pub(crate) fn restart_collector(&mut self) {
-        self.outputs.clear();
-        self.collector = self.started_again().unwrap();
-        self.collector.handle_connected(self.now);
-        self.deliver();
-    }
-
     /// The latest request that the collector published.
     pub(crate) fn last_request(&self) -> Request {
         self.heard("/c/request").pop().unwrap()
-    }
-
-    /// Delivers messages until nobody has anything more to say.
-    pub(crate) fn deliver(&mut self) {
-        let Self { collector, disk, meters, disks, roster, now, offline, outputs, .. } = self;
-        while exchange((collector, disk), (meters, disks), *now, offline, outputs).is_none() {
-            *collector = start_collector(roster, disk, *now).unwrap();
-            collector.handle_connected(*now);
-        }
-    }
-
-    /// Lets time pass, and does what is due when it is due.
-    pub(crate) fn run_until(&mut self, end: Timestamp) {
-        self.deliver();
-        for _ in 0..10_000 {
-            let online = (0..self.meters.len()).filter(|at| !self.offline.contains(at));
-            let dues = online.filter_map(|at| self.meters[at].poll_timeout());
-            let next = dues.chain(self.collector.poll_timeout()).min();
-            let Some(next) = next.filter(|next| *next <= end) else {
-                self.now = self.now.max(end);
-                return;
-            };
-            self.now = self.now.max(next);
-            self.collector.handle_timeout(self.now);
-            self.meters.iter_mut().for_each(|meter| meter.handle_timeout(self.now));
-            self.deliver();
-        }
-        panic!("time stands still at {:?}", self.now);
-    }
-
-    /// Lets every meter that is online contribute to a slot, meter i 2^i Wh.
-    pub(crate) fn run_slot(&mut self, position: u64) -> Slot {
-        let slot = self.end_slot(position);
-        for at in 0..self.meters.len() {
-            let quantities = BTreeMap::from([(Register::Import, 1 << at), (Register::Export, 0)]);
-            self.meters[at].handle_reading(slot, &quantities, self.now);
-        }
-        self.deliver();
-        slot
-    }
-
-    pub(crate) fn run_slots(&mut self, positions: std::ops::Range<u64>) {
-        for position in positions {
-            self.run_slot(position);
-        }
-    }
-
-    /// Lets a slot's grace end, so that its round closes.
-    pub(crate) fn close(&mut self, slot: Slot) {
-        self.run_until(self.roster.slot_closes(slot));
     }
 
     /// Hands the collector a message; the events that come of it.
@@ -500,14 +323,6 @@ pub(crate) fn ended<S: Kit>() -> (Region<S>, Slot, Vec<Vec<u8>>) {
     (street, slot, listed)
 }
 
-pub(crate) fn region_request(slot: Slot, messages: &[Vec<u8>]) -> Request {
-    Request::Region(slot, messages.iter().cloned().map(ByteBuf::from).collect())
-}
-
-pub(crate) fn bill_request(portion: Portion, messages: &[Vec<u8>]) -> Request {
-    Request::Bill(portion, messages.iter().cloned().map(ByteBuf::from).collect())
-}
-
 /// The portion of a window where there is one tariff step.
 pub(crate) fn portion(window: u64) -> Portion {
     Portion { window: Window(window), step: StepId(0) }
@@ -520,147 +335,6 @@ pub(crate) fn set(members: impl IntoIterator<Item = usize>) -> MemberSet {
 
 pub(crate) fn messages<S: Scheme>(played: &[Played<S>]) -> Vec<Vec<u8>> {
     played.iter().map(|one| one.message.clone()).collect()
-}
-
-/// Delivers messages until nobody has anything more to say; none if the
-/// collector crashes before.
-fn exchange<S: Scheme>(
-    (collector, kept): (&mut Collector<S>, &mut Disk),
-    (meters, disks): (&mut [Meter<S>], &mut [Disk]),
-    now: Timestamp,
-    offline: &BTreeSet<usize>,
-    heard: &mut Vec<Output>,
-) -> Option<()> {
-    loop {
-        let outputs = std::iter::from_fn(|| collector.poll_output()).collect();
-        let outputs = kept.carry_out(outputs)?;
-        let mut quiet = outputs.is_empty();
-        for (at, (meter, disk)) in meters.iter_mut().zip(disks.iter_mut()).enumerate() {
-            let online = !offline.contains(&at);
-            let mut said = turn(at, meter, disk, now);
-            let inbox = outputs.iter().filter(|output| online && is_for(at, output));
-            for message in published_by(inbox) {
-                meter.handle_message(&message, now);
-                said.extend(turn(at, meter, disk, now));
-            }
-            for message in published_by(said.iter().filter(|_| online)) {
-                collector.handle_message(&message, now);
-                quiet = false;
-            }
-        }
-        heard.extend(outputs);
-        if quiet {
-            return Some(());
-        }
-    }
-}
-
-/// A collector that starts with what was kept.
-fn start_collector<S: Kit>(
-    roster: &AcceptedRoster<S>,
-    kept: &Records,
-    now: Timestamp,
-) -> Result<Collector<S>, TermsError> {
-    let Roster { parameters, members, .. } = roster.body();
-    let terms = super::collector_terms(members.len(), parameters.clone());
-    let identities = (collector_identity(), registrar());
-    Collector::new(terms, identities, kept, (S::decoder(), rng(7)), now)
-}
-
-/// What a meter hands out in a turn. Where it crashes, nothing of that leaves,
-/// and it starts again with what is on its disk.
-fn turn<S: Scheme>(
-    at: usize,
-    meter: &mut Meter<S>,
-    disk: &mut Disk,
-    now: Timestamp,
-) -> Vec<Output> {
-    if let Some(outputs) = disk.carry_out(drain(meter)) {
-        return outputs;
-    }
-    *meter = started(at, disk, now);
-    meter.handle_connected(now);
-    turn(at, meter, disk, now)
-}
-
-/// A meter that starts with what it kept.
-fn started<S: Scheme>(at: usize, kept: &Records, now: Timestamp) -> Meter<S> {
-    Meter::new(meter_terms::<S>(at), meter_identity(at), kept, rng(200), now).unwrap()
-}
-
-/// A machine crashes in the turn of this commit, before or after it is durable.
-#[derive(Clone, Copy)]
-pub(crate) struct Crash {
-    pub(crate) commit: usize,
-    pub(crate) is_durable: bool,
-}
-
-/// What a machine has made durable.
-#[derive(Default)]
-pub(crate) struct Disk {
-    pub(crate) records: Records,
-    /// How many turns had something to make durable.
-    pub(crate) commits: usize,
-    pub(crate) crash: Option<Crash>,
-}
-
-impl Disk {
-    /// Lets a machine crash at one of its next commits.
-    pub(crate) fn crash_at(&mut self, commit: usize, is_durable: bool) {
-        self.crash = Some(Crash { commit: self.commits + commit, is_durable });
-    }
-
-    /// What a machine hands out in a turn, once it is carried out as far as the
-    /// disk goes; none if it crashes.
-    fn carry_out(&mut self, outputs: Vec<Output>) -> Option<Vec<Output>> {
-        let is_commit = outputs.iter().any(|output| matches!(output, Output::Persist(_)));
-        self.commits += usize::from(is_commit);
-        let crash = self.crash.take_if(|crash| is_commit && crash.commit == self.commits);
-        if crash.is_some_and(|crash| !crash.is_durable) {
-            return None;
-        }
-        let outputs = carried_out(outputs, self);
-        crash.is_none().then_some(outputs)
-    }
-}
-
-impl Deref for Disk {
-    type Target = Records;
-    fn deref(&self) -> &Records {
-        &self.records
-    }
-}
-
-impl DerefMut for Disk {
-    fn deref_mut(&mut self) -> &mut Records {
-        &mut self.records
-    }
-}
-
-/// What a machine hands out, once it is carried out as far as its disk goes.
-pub(super) fn carried_out(mut outputs: Vec<Output>, disk: &mut Records) -> Vec<Output> {
-    for change in outputs.extract_if(.., |output| matches!(output, Output::Persist(_))) {
-        if let Output::Persist(change) = change {
-            disk.apply(change);
-        }
-    }
-    outputs
-}
-
-/// Whether a meter subscribes to this.
-pub(super) fn is_for(at: usize, output: &Output) -> bool {
-    let Output::Publish(Publication { topic, .. }) = output else { return false };
-    protocol::topic::meter_subscriptions(&region_id(), &meter_id(at)).contains(topic)
-}
-
-pub(super) fn published_by<'a>(outputs: impl Iterator<Item = &'a Output>) -> Vec<Vec<u8>> {
-    let payload = |output: &Output| match output {
-        Output::Publish(Publication { topic, payload, .. }) => {
-            (!protocol::topic::is_json(topic)).then(|| payload.clone())
-        }
-        _ => None,
-    };
-    outputs.filter_map(payload).collect()
 }
 
 /// That a contribution of the meter at a position was on time.

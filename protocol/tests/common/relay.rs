@@ -18,7 +18,8 @@ use protocol::roster::AcceptedRoster;
 use protocol::slot::Timestamp;
 use protocol::statement::Place;
 
-use super::region::{Disk, Region, carried_out, is_for, published_by};
+use super::disk::{Disk, carried_out};
+use super::region::{MEMBERS, Region, is_for, published_by};
 use super::{
     Kit, START, collector_identity, collector_terms, drain, events, meter_id, meter_identity,
     meter_terms, new_collector, new_meter, published, region_id, registrar, rng,
@@ -119,6 +120,18 @@ pub(crate) struct Relay<S: Scheme> {
 }
 
 impl<S: Kit> Relay<S> {
+    /// A relay whose first epoch is open.
+    pub(crate) fn opened(parameters: Parameters) -> Self {
+        let mut relay = Self::new(MEMBERS, parameters);
+        relay.run(Duration::ZERO, &mut honest);
+        relay
+    }
+
+    /// Begins the next epoch with the same terms.
+    pub(crate) fn begin_next(&mut self) {
+        self.collector.next_epoch(self.terms.clone(), self.now).unwrap();
+    }
+
     pub(crate) fn new(count: usize, parameters: Parameters) -> Self {
         let terms = collector_terms(count, parameters.clone());
         let meters = (0..count).map(|at| new_meter::<S>(at, START)).collect();

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use protocol::slot::Timestamp;
 
-use super::frame::{Crc, FrameError, Framer, MAX_TELEGRAM, crc16_as_sent};
+use super::crc::crc16_as_sent;
+use super::frame::{Crc, FrameError, Framer, MAX_TELEGRAM};
 use super::series::{Event, MAX_MARKS};
 use super::telegram::Telegram;
 use super::vectors::{DSMR50, energy, outcomes, with_carriage_returns};

@@ -1,6 +1,8 @@
 //! Listings: published when the slots of a portion are closed, endorsed by
 //! the holders, and then final.
 
+mod stage;
+
 use std::collections::BTreeMap;
 
 use aggregation::Scheme;
@@ -24,76 +26,11 @@ use super::super::Core;
 use super::recall::Named;
 use super::schedule::ABSENT;
 use super::{Book, persist};
+use stage::portion_before;
+pub(super) use stage::{Listings, Stage};
 
 /// The shortest time between two answers to inquiries about one portion.
 const ANSWER_SPAN_MS: u64 = 1000;
-
-/// Where the listing of a portion stands.
-pub(super) enum Stage {
-    /// Holders are asked to endorse it.
-    Published { listing: Listing, message: Vec<u8>, endorsements: BTreeMap<MeterId, Vec<u8>> },
-    /// Enough of them have.
-    Final {
-        listed: Box<Listed>,
-        message: Vec<u8>,
-        answered: Option<Timestamp>,
-        /// When it became final, if that was since this start.
-        since: Timestamp,
-    },
-    /// Too few of them did in time, or nobody asked.
-    Unlisted,
-}
-
-/// The listings of an epoch.
-#[derive(Default)]
-pub(super) struct Listings {
-    pub(super) stages: BTreeMap<Portion, Stage>,
-    /// The window whose listing comes next, by step.
-    next: BTreeMap<StepId, Window>,
-    /// Slots that were asked about with two sets.
-    void: BTreeMap<Slot, Evidence>,
-}
-
-impl Listings {
-    /// The final listing of a portion.
-    pub(super) fn final_of(&self, portion: Portion) -> Option<&Listed> {
-        match self.stages.get(&portion) {
-            Some(Stage::Final { listed, .. }) => Some(listed),
-            _ => None,
-        }
-    }
-
-    /// When the listing of a portion became final, if that was since this
-    /// start.
-    pub(super) fn final_since(&self, portion: Portion) -> Timestamp {
-        match self.stages.get(&portion) {
-            Some(Stage::Final { since, .. }) => *since,
-            _ => Timestamp(0),
-        }
-    }
-
-    fn next(&self, step: StepId) -> Portion {
-        let window = self.next.get(&step).copied().unwrap_or(Window(0));
-        Portion { window, step }
-    }
-
-    /// The final listing of the portion directly before.
-    fn before(&self, portion: Portion) -> Option<&Listed> {
-        self.final_of(portion_before(portion)?)
-    }
-
-    /// The withheld slots that may join a later listing, by the latest final
-    /// listing of each step.
-    pub(super) fn withheld(&self) -> BTreeMap<Slot, MemberSet> {
-        let mut latest = BTreeMap::new();
-        for (portion, stage) in &self.stages {
-            if let Stage::Final { listed, .. } = stage {
-                latest.insert(portion.step, listed);
-            }
-        }
-        latest.values().flat_map(|listed| listed.withheld()).collect()
-    }
-}
 
 impl<S: Scheme> Book<S> {
     /// Publishes the listing of each portion whose slots are closed, once its
@@ -378,10 +315,4 @@ impl<S: Scheme> Book<S> {
         }
         Ok(())
     }
-}
-
-/// The portion of the same step in the window before.
-fn portion_before(portion: Portion) -> Option<Portion> {
-    let window = portion.window.0.checked_sub(1).map(Window)?;
-    Some(Portion { window, ..portion })
 }
