@@ -27,7 +27,7 @@ pub(super) struct Core<S: Scheme> {
     pub(super) counters: BTreeMap<&'static str, u64>,
     /// The latest epoch that has opened.
     pub(super) latest: Epoch,
-    /// The latest one before which none is missing here that is not over.
+    /// The latest one up to which none is missing here that is not over.
     pub(super) unbroken: Epoch,
     /// Whether this start may have been from a copy of some time ago: not after
     /// all members have answered an attempt.

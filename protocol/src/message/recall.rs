@@ -19,7 +19,7 @@ pub struct Recall {
     /// Portions with a final listing whose bills it has not asked for, each
     /// with the members whose claims it holds.
     pub claims: BTreeMap<Portion, MemberSet>,
-    /// The latest epoch that it knows of.
+    /// The latest epoch up to which it misses none that is not over.
     pub latest: Epoch,
 }
 
