@@ -3,7 +3,7 @@ default:
     @just --list --unsorted
 
 # Everything that CI runs, once its tools are installed
-check: fmt test sim clippy doc deny demo
+check: fmt test names sim clippy doc deny demo
 
 # The formatting of every crate
 fmt:
@@ -12,6 +12,11 @@ fmt:
 # The tests, as the README names them
 test:
     cargo test --workspace --locked
+
+# Whether every test and patch that the lists of attacks and faults name is of use; runs none
+names:
+    attacks/run --names
+    attacks/run --names --list attacks/faults.toml
 
 # The lints, where a warning is an error
 clippy:
