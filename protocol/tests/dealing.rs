@@ -236,9 +236,8 @@ fn a_complaint_replayed_in_another_attempt_convicts_nobody() {
     let (_, complaint) = with_complaint();
     let mut relay = Relay::<ElGamal>::new(MEMBERS, dealt::<ElGamal>());
     // The dealer is absent from the first attempt, and honest in the next.
-    let terms = relay.terms.clone();
     relay.run(MEANWHILE, &mut dropping(1, Kind::Dealing));
-    relay.collector.next_epoch(terms, relay.now).unwrap();
+    relay.begin_next();
     let mut replaying = |said: &Said<'_>| match said.kind {
         Kind::Confirmation if said.attempt == 1 => vec![complaint.clone(), said.message.to_vec()],
         _ => said.whole(),

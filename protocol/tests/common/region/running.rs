@@ -61,9 +61,14 @@ impl<S: Kit> Region<S> {
     /// forgotten.
     pub(crate) fn restart_collector(&mut self) {
         self.outputs.clear();
+        self.change_collector();
+        self.deliver();
+    }
+
+    /// Puts a collector that starts now and is connected in place of this one.
+    pub(crate) fn change_collector(&mut self) {
         self.collector = self.started_again().unwrap();
         self.collector.handle_connected(self.now);
-        self.deliver();
     }
 
     /// Delivers messages until nobody has anything more to say.
@@ -120,14 +125,6 @@ impl<S: Kit> Region<S> {
     pub(crate) fn add_meter(&mut self) {
         self.meters.push(new_meter(self.meters.len(), self.now));
         self.disks.push(Disk::default());
-    }
-
-    pub(crate) fn change_collector(&mut self) {
-        let terms = collector_terms(MEMBERS, self.body().parameters.clone());
-        let keys = (collector_identity(), registrar());
-        let tools = (S::decoder(), rng(7));
-        self.collector = Collector::new(terms, keys, &self.disk, tools, self.now).unwrap();
-        self.collector.handle_connected(self.now);
     }
 
     /// The region's sums of the epoch that is turned to, by slot.
