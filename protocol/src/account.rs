@@ -179,8 +179,7 @@ fn of_epoch<S: Scheme>(
     roster: &AcceptedRoster<S>,
     own: Participant,
 ) -> Result<OfEpoch, Unreadable> {
-    let finals = listing::kept(roster, kept)?.into_iter().map(|(listed, _)| listed);
-    let finals: Vec<_> = finals.collect();
+    let finals = listing::known(roster, kept)?;
     let settled = standings(kept, roster.epoch())?;
     let settled: BTreeMap<_, _> = settled.into_values().flatten().collect();
     let mut sent = Vec::new();

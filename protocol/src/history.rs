@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::envelope::Envelope;
 use crate::evidence::{Accusation, Evidence};
-use crate::id::{Epoch, RegionId, Sender};
+use crate::id::{Epoch, MeterId, RegionId};
 use crate::message::{Receipt, Roster};
 use crate::meter::StoredSent;
 use crate::portion::Portion;
@@ -128,7 +128,7 @@ fn slots(kept: &Records, epoch: Epoch) -> Result<Vec<OfSlot>, Unreadable> {
     for (key, bytes) in kept.within(Sort::Answer, epoch) {
         let answered: AnsweredSet = record::read(key, bytes)?;
         let of = slots.entry(key.position).or_insert_with(|| empty(Slot(key.position)));
-        of.contributors = Some(answered.members.len());
+        of.contributors = Some(answered.members.count());
     }
     Ok(slots.into_values().collect())
 }
@@ -138,13 +138,10 @@ fn portions(kept: &Records, epoch: Epoch, tariff: &Tariff) -> Result<Vec<OfPorti
     for (key, _) in kept.within(Sort::Claim, epoch) {
         claimed.insert(key.portion().ok_or(key)?);
     }
-    let mut owners: BTreeMap<Portion, BTreeSet<Sender>> = BTreeMap::new();
+    let mut owners: BTreeMap<Portion, BTreeSet<MeterId>> = BTreeMap::new();
     for (key, bytes) in kept.within(Sort::Bill, epoch) {
         let answered: AnsweredBills = record::read(key, bytes)?;
-        let of = owners.entry(key.portion().ok_or(key)?).or_default();
-        for claim in &answered.claims {
-            of.insert(Envelope::parse(claim).map_err(|_| key)?.header().sender.clone());
-        }
+        owners.entry(key.portion().ok_or(key)?).or_default().extend(answered.claims.into_keys());
     }
     let all: BTreeSet<_> = claimed.iter().chain(owners.keys()).copied().collect();
     let of = |portion: Portion| {

@@ -234,7 +234,7 @@ pub fn read_final<S: Scheme>(
     Ok(open_final(roster, &body)?.0)
 }
 
-/// A final listing, as disks hold it.
+/// A final listing, as the disk of a collector holds it.
 #[derive(Clone, Debug, Serialize_tuple, Deserialize_tuple)]
 pub(crate) struct StoredFinal {
     /// The signed message.
@@ -243,8 +243,33 @@ pub(crate) struct StoredFinal {
     pub(crate) joined: BTreeMap<Slot, MemberSet>,
 }
 
-/// The final listings of an epoch that were kept, by meter or collector, each
-/// with its signed message, in the order of their windows.
+/// A final listing, as the disk of a meter holds it: what claims and bills need,
+/// without the endorsements, which were checked when it came.
+#[derive(Clone, Debug, Serialize_tuple, Deserialize_tuple)]
+pub(crate) struct StoredListing {
+    pub(crate) listing: Listing,
+    /// The withheld slots of the listing before, which join this one.
+    pub(crate) joined: BTreeMap<Slot, MemberSet>,
+}
+
+/// The final listings of an epoch that a meter has kept, in the order of their
+/// windows.
+///
+/// # Errors
+/// The record that is not what was written.
+pub(crate) fn known<S: Scheme>(
+    roster: &AcceptedRoster<S>,
+    kept: &Records,
+) -> Result<Vec<Listed>, Unreadable> {
+    let read = |(key, bytes): (&Key, &[u8])| {
+        let StoredListing { listing, joined } = record::read(key, bytes)?;
+        Ok(Listed::read(roster, &listing, joined).map_err(|_| key)?)
+    };
+    kept.within(Sort::Final, roster.epoch()).map(read).collect()
+}
+
+/// The final listings of an epoch that a collector has kept, each with its
+/// signed message, in the order of their windows.
 ///
 /// # Errors
 /// The record that is not what was written.

@@ -79,7 +79,7 @@ pub struct Guard<S: Scheme> {
     secret: S::Secret,
     own: (Participant, MeterId),
     started: Timestamp,
-    ledger: Ledger<S>,
+    ledger: Ledger,
     listings: Listings,
 }
 
@@ -100,8 +100,7 @@ impl<S: Scheme> Guard<S> {
         kept: &Records,
     ) -> Result<(), Unreadable> {
         self.listings.restore(roster, self.own.0, kept)?;
-        let listings = &self.listings;
-        self.ledger.restore(roster, |portion| listings.final_of(portion), kept)
+        self.ledger.restore(roster.epoch(), kept)
     }
 
     /// Checks a request and answers it: the only caller of the share
@@ -253,7 +252,7 @@ impl<S: Scheme> Guard<S> {
     ) -> Result<(), Reason> {
         for claim in claims {
             let known = self.ledger.claim(portion, &claim.meter);
-            if known.is_some_and(|known| *known != claim.alone(roster.scheme())) {
+            if known.is_some_and(|known| known != ledger::claimed(roster.scheme(), claim)) {
                 return Err(Reason::SecondClaim(claim.meter.clone()));
             }
         }

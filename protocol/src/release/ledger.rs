@@ -1,19 +1,17 @@
 //! What a holder has answered, in memory and on its disk.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use aggregation::Scheme;
+use aggregation::{Canonical as _, Scheme};
 use serde_bytes::ByteBuf;
 use serde_tuple::{Deserialize_tuple, Serialize_tuple};
 
 use crate::entry::Entry;
-use crate::envelope::{Envelope, encode};
-use crate::id::{Digest, MeterId};
-use crate::listing::Listed;
+use crate::envelope::encode;
+use crate::id::{Digest, Epoch, MeterId};
 use crate::members::MemberSet;
 use crate::message::{Answered, Share, Target};
 use crate::portion::Portion;
-use crate::reading::Register;
 use crate::record::{self, Change, Key, Records, Sort, Unreadable};
 use crate::roster::AcceptedRoster;
 use crate::slot::{Slot, Window};
@@ -23,15 +21,15 @@ use super::Reason;
 /// What was answered for a slot, as the disk holds it.
 #[derive(Serialize_tuple, Deserialize_tuple)]
 pub(crate) struct AnsweredSet {
-    pub(crate) members: Vec<MeterId>,
+    pub(crate) members: MemberSet,
     pub(crate) share: Share,
 }
 
 /// What was answered to a request for bills, as the disk holds it.
 #[derive(Serialize_tuple, Deserialize_tuple)]
 pub(crate) struct AnsweredBills {
-    /// The claims' messages, whole.
-    pub(crate) claims: Vec<ByteBuf>,
+    /// What each owner claimed.
+    pub(crate) claims: BTreeMap<MeterId, Digest>,
     pub(crate) share: Share,
 }
 
@@ -42,45 +40,36 @@ struct Kept {
     request: Option<Vec<u8>>,
 }
 
-type Claimed<S> = BTreeMap<Register, <S as Scheme>::Aggregate>;
-
-pub(super) struct Ledger<S: Scheme> {
+pub(super) struct Ledger {
     sets: BTreeMap<Slot, Kept>,
     bills: BTreeMap<(Portion, Digest), Share>,
-    claims: BTreeMap<(Portion, MeterId), Claimed<S>>,
+    claims: BTreeMap<(Portion, MeterId), Digest>,
 }
 
-impl<S: Scheme> Ledger<S> {
+/// The digest that stands for the sums of a claim, whatever proves them.
+pub(super) fn claimed<S: Scheme>(scheme: &S, claim: &Entry<S>) -> Digest {
+    let sums = claim.alone(scheme).into_iter();
+    let sums = sums.map(|(register, sum)| (register, ByteBuf::from(sum.to_bytes())));
+    Digest::of("claimed", &encode(&sums.collect::<BTreeMap<_, _>>()))
+}
+
+impl Ledger {
     pub(super) fn new() -> Self {
         let (sets, bills, claims) = Default::default();
         Self { sets, bills, claims }
     }
 
-    /// Takes up what was kept of the roster's epoch.
-    pub(super) fn restore<'a>(
-        &mut self,
-        roster: &AcceptedRoster<S>,
-        final_of: impl Fn(Portion) -> Option<&'a Listed>,
-        kept: &Records,
-    ) -> Result<(), Unreadable> {
-        for (key, bytes) in kept.within(Sort::Answer, roster.epoch()) {
+    /// Takes up what was kept of an epoch.
+    pub(super) fn restore(&mut self, epoch: Epoch, kept: &Records) -> Result<(), Unreadable> {
+        for (key, bytes) in kept.within(Sort::Answer, epoch) {
             let AnsweredSet { members, share } = record::read(key, bytes)?;
-            let members = members.iter().filter_map(|meter| roster.member(meter));
-            let members = members.map(|(of, _)| of).collect();
             self.sets.insert(Slot(key.position), Kept { members, share, request: None });
         }
-        for (key, bytes) in kept.within(Sort::Bill, roster.epoch()) {
+        for (key, bytes) in kept.within(Sort::Bill, epoch) {
             let AnsweredBills { claims, share } = record::read(key, bytes)?;
             let portion = key.portion().ok_or(key)?;
-            // Bills are answered under a final listing, which is forgotten
-            // with them.
-            let Some(listed) = final_of(portion) else { continue };
-            for message in claims {
-                let envelope = Envelope::parse(&message).map_err(|_| Unreadable::from(key))?;
-                let claim = Entry::claim(roster, listed, &envelope, &message);
-                self.claimed(roster, portion, &claim.map_err(|_| key)?);
-            }
             self.bills.insert((portion, share.request), share);
+            self.note_claims(portion, claims);
         }
         Ok(())
     }
@@ -106,7 +95,7 @@ impl<S: Scheme> Ledger<S> {
     }
 
     /// Notes an answer; the change that makes it durable.
-    pub(super) fn record(
+    pub(super) fn record<S: Scheme>(
         &mut self,
         roster: &AcceptedRoster<S>,
         (target, message): (Target, &[u8]),
@@ -117,29 +106,31 @@ impl<S: Scheme> Ledger<S> {
         let key = Key::answer(roster.epoch(), target, &share.request);
         let record = match target {
             Target::Region(slot) => {
-                let listed: BTreeSet<_> = entries.iter().map(|entry| &entry.meter).collect();
-                let listed = listed.into_iter().cloned().collect();
-                let record = encode(&AnsweredSet { members: listed, share: share.clone() });
                 let members = super::members(roster, entries);
+                let answered = AnsweredSet { members, share };
+                let record = encode(&answered);
+                let AnsweredSet { members, share } = answered;
                 let request = Some(message.to_vec());
                 self.sets.insert(slot, Kept { members, share, request });
                 record
             }
             Target::Bill(portion) => {
-                for claim in entries {
-                    self.claimed(roster, portion, claim);
-                }
-                let claims = entries.iter().map(|claim| claim.message.clone().into()).collect();
-                let record = encode(&AnsweredBills { claims, share: share.clone() });
+                let claims = entries.iter();
+                let claims =
+                    claims.map(|claim| (claim.meter.clone(), claimed(roster.scheme(), claim)));
+                let answered = AnsweredBills { claims: claims.collect(), share };
+                let record = encode(&answered);
+                let AnsweredBills { claims, share } = answered;
                 self.bills.insert((portion, share.request), share);
+                self.note_claims(portion, claims);
                 record
             }
         };
         Change::Write(key, record.into())
     }
 
-    fn claimed(&mut self, roster: &AcceptedRoster<S>, portion: Portion, claim: &Entry<S>) {
-        self.claims.insert((portion, claim.meter.clone()), claim.alone(roster.scheme()));
+    fn note_claims(&mut self, portion: Portion, claims: BTreeMap<MeterId, Digest>) {
+        self.claims.extend(claims.into_iter().map(|(owner, sums)| ((portion, owner), sums)));
     }
 
     /// The members of the set that was answered for a slot.
@@ -158,9 +149,9 @@ impl<S: Scheme> Ledger<S> {
         self.sets.get(&slot)?.request.as_deref()
     }
 
-    /// The sums that were answered for an owner and portion.
-    pub(super) fn claim(&self, portion: Portion, owner: &MeterId) -> Option<&Claimed<S>> {
-        self.claims.get(&(portion, owner.clone()))
+    /// What was answered for an owner and portion, as [`claimed`] gives it.
+    pub(super) fn claim(&self, portion: Portion, owner: &MeterId) -> Option<Digest> {
+        self.claims.get(&(portion, owner.clone())).copied()
     }
 
     /// Whether bills of a portion were answered.

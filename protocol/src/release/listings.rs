@@ -7,7 +7,7 @@ use aggregation::{Participant, Scheme};
 
 use crate::envelope::{Envelope, encode};
 use crate::id::Digest;
-use crate::listing::{self, Listed, StoredFinal, slots_of};
+use crate::listing::{self, Listed, StoredListing, slots_of};
 use crate::members::MemberSet;
 use crate::message::{Endorsement, Listing, Target};
 use crate::portion::Portion;
@@ -134,7 +134,7 @@ impl Listings {
         for (key, bytes) in kept.within(Sort::Listing, roster.epoch()) {
             self.note(roster, &record::read(key, bytes)?);
         }
-        for (listed, _) in listing::kept(roster, kept)? {
+        for listed in listing::known(roster, kept)? {
             self.take(own, listed);
         }
         Ok(())
@@ -241,7 +241,7 @@ impl<S: Scheme> Guard<S> {
         let joined = self.listings.joined_finally(&listing)?;
         let listed = Listed::read(roster, &listing, joined.clone())?;
         self.listings.take(self.own.0, listed);
-        let record = encode(&StoredFinal { message: message.to_vec().into(), joined });
+        let record = encode(&StoredListing { listing, joined });
         Ok(Some((
             portion,
             Change::Write(Key::final_listing(roster.epoch(), portion), record.into()),
