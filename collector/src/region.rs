@@ -13,7 +13,7 @@ use host::clock;
 use host::health::{Check, Pulse};
 use host::journal::Journal;
 use host::keystore::Keystore;
-use host::store::{OpenError, Sqlite, Turns};
+use host::store::{OpenError, Readers, Sqlite, Turns};
 use protocol::collector::Collector;
 use protocol::id::{Epoch, RegionId};
 use protocol::output::{Output, Publication};
@@ -218,7 +218,7 @@ pub(crate) fn recorded_until(
 /// began with an empty one would ask its members for epoch 1 again, which all of
 /// them refuse.
 fn open_store(keystore: &Keystore, region: &RegionConfig) -> anyhow::Result<Sqlite> {
-    let opened = Sqlite::open(keystore, &database(&region.name));
+    let opened = Sqlite::open(keystore, &database(&region.name), Readers::OfTheFile);
     opened.map_err(|error| match error {
         OpenError::Damaged { .. } => anyhow::anyhow!(
             "{error}. Nothing was changed. Restore a backup: `collector restore --set-aside \

@@ -17,7 +17,7 @@ use aggregation::{ElGamal, Table};
 use collector::Config;
 use host::clock;
 use host::keystore::Keystore;
-use host::store::{Sqlite, Store as _};
+use host::store::{Readers, Sqlite, Store as _};
 use protocol::collector::Collector;
 use protocol::collector::unproven::Kept;
 use protocol::envelope::encode;
@@ -120,8 +120,12 @@ impl Folder {
         let kept = Records::default();
         let mut collector =
             Collector::<ElGamal>::new(terms, keys, &kept, tools, clock::now()).unwrap();
-        let mut store =
-            Sqlite::open(&Keystore::open(&self.path("state")).unwrap(), "region-north.db").unwrap();
+        let mut store = Sqlite::open(
+            &Keystore::open(&self.path("state")).unwrap(),
+            "region-north.db",
+            Readers::OfTheFile,
+        )
+        .unwrap();
         let invitation = invitation(&config);
         for at in 0..present {
             collector.handle_message(&key_part(at, &invitation), clock::now());
@@ -248,7 +252,10 @@ fn who_has_not_proved_what_it_was_asked_to_is_shown() {
     let kept = Kept { epoch: Epoch(1), key: identity(1).key(), said };
     let change = Change::Write(Key::unproven(&meter), encode(&kept).into());
     let keystore = Keystore::open(&folder.path("state")).unwrap();
-    Sqlite::open(&keystore, "region-north.db").unwrap().commit(&[change]).unwrap();
+    Sqlite::open(&keystore, "region-north.db", Readers::OfTheFile)
+        .unwrap()
+        .commit(&[change])
+        .unwrap();
     let said = folder.run(&["show", "--region", "north"]).unwrap();
     let line = "region north: m-1 has not proved 2 slots of step 0 of window 7 of epoch 1: it \
                 sent no proof in time\n";

@@ -7,7 +7,7 @@ use std::path::Path;
 use collector::Config;
 use collector::evidence::{Options, check, show};
 use host::keystore::Keystore;
-use host::store::{Sqlite, Store as _};
+use host::store::{Readers, Sqlite, Store as _};
 use protocol::Rng;
 use protocol::envelope::seal;
 use protocol::evidence::Evidence;
@@ -54,7 +54,9 @@ impl Kept {
             state.display()
         );
         let config: Config = toml::from_str(&text).unwrap();
-        let mut store = Sqlite::open(&Keystore::open(&state).unwrap(), "region-north.db").unwrap();
+        let mut store =
+            Sqlite::open(&Keystore::open(&state).unwrap(), "region-north.db", Readers::OfTheFile)
+                .unwrap();
         let write = |evidence: &Evidence| {
             let key = Key::evidence(Epoch(1), &evidence.digest());
             Change::Write(key, evidence.to_bytes().into())

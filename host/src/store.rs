@@ -3,6 +3,7 @@
 
 mod aside;
 pub mod backup;
+mod beside;
 mod damage;
 mod log;
 mod rows;
@@ -16,7 +17,8 @@ use protocol::record::{Change, Records};
 use thiserror::Error;
 
 pub use aside::set_aside;
-pub use sqlite::Sqlite;
+pub use beside::read_copy;
+pub use sqlite::{Readers, Sqlite};
 pub use turns::Turns;
 
 /// Where a machine's records survive.

@@ -7,7 +7,7 @@ use host::Keystore;
 use host::clock::{self, BUILT};
 use host::health::Pulse;
 use host::lock::Lock;
-use host::store::{self, OpenError, Sqlite, Store as _, Turns};
+use host::store::{self, OpenError, Readers, Sqlite, Store as _, Turns};
 use protocol::meter::{self, Meter};
 use protocol::record::Sort;
 
@@ -66,7 +66,7 @@ impl Home {
 /// The agent's database. A damaged one is put aside and never used again:
 /// a ledger with a hole in it would let the same question be answered twice.
 fn open_store(keystore: &Keystore) -> anyhow::Result<Sqlite> {
-    match Sqlite::open(keystore, DATABASE) {
+    match Sqlite::open(keystore, DATABASE, Readers::OfCopies) {
         Err(damage @ OpenError::Damaged { .. }) => {
             let aside = store::set_aside(keystore, DATABASE, clock::now())?;
             tracing::error!(
@@ -75,7 +75,7 @@ fn open_store(keystore: &Keystore) -> anyhow::Result<Sqlite> {
                  one; until then its energy is not reported, and what waited to be carried is lost",
                 aside.display()
             );
-            Ok(Sqlite::open(keystore, DATABASE)?)
+            Ok(Sqlite::open(keystore, DATABASE, Readers::OfCopies)?)
         }
         opened => Ok(opened?),
     }
@@ -100,10 +100,12 @@ mod tests {
             dir.path().join("state").display()
         );
         let config: Config = toml::from_str(&text).unwrap();
-        let mut store = Sqlite::open(&config.keystore().unwrap(), DATABASE).unwrap();
+        let mut store =
+            Sqlite::open(&config.keystore().unwrap(), DATABASE, Readers::OfCopies).unwrap();
         let mut mark = Vec::new();
         ciborium::into_writer(&(measured, Timestamp(0)), &mut mark).unwrap();
         store.commit(&[Change::Write(Key::mark(), mark.into())]).unwrap();
+        store.close().unwrap();
         let home = Home::open(&config).unwrap();
         (config, home)
     }

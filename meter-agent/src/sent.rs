@@ -4,9 +4,8 @@
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
 
-use anyhow::Context as _;
 use clap::Args;
-use host::store::{Sqlite, Store as _};
+use host::store;
 use protocol::history::{self, History, OfPortion, OfSlot};
 use protocol::record::Records;
 use protocol::slot::Timestamp;
@@ -70,8 +69,7 @@ impl Sent {
 /// # Errors
 /// Where there is no database that can be read.
 pub fn records(config: &Config) -> anyhow::Result<Records> {
-    let store = Sqlite::open_to_read(&config.keystore()?, DATABASE)?;
-    store.load().context("the agent's database")
+    store::read_copy(&config.keystore()?, DATABASE)
 }
 
 fn write_json(epoch: &History, out: &mut impl Write) -> anyhow::Result<()> {

@@ -101,7 +101,7 @@ fn a_household_that_has_sent_nothing_is_told_so() {
 fn a_household_without_a_database_is_told_so() {
     let dir = tempfile::tempdir().unwrap();
     let error = Sent { json: false }.run(&config(dir.path()), &mut Vec::new()).unwrap_err();
-    assert!(error.to_string().contains("nothing has run here yet"), "{error}");
+    assert!(format!("{error:#}").contains("nothing has run here yet"), "{error:#}");
 }
 
 #[test]

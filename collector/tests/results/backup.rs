@@ -6,7 +6,7 @@ use std::path::Path;
 
 use host::Keystore;
 use host::lock::Lock;
-use host::store::{Sqlite, Store as _};
+use host::store::{Readers, Sqlite, Store as _};
 use protocol::record::{Key, Sort};
 use serde_json::Value;
 
@@ -86,7 +86,8 @@ fn a_backup_of_a_running_collector_restores_the_whole_of_it_elsewhere() {
     let from = backup(&hub, "backup");
     let elsewhere = Elsewhere::new(&hub);
     elsewhere.restore(&from, &[]).unwrap();
-    let restored = Sqlite::open(&elsewhere.keystore(), "region-north.db").unwrap();
+    let restored =
+        Sqlite::open(&elsewhere.keystore(), "region-north.db", Readers::OfTheFile).unwrap();
     assert_eq!(records(&restored), records(&hub.store));
     let here = said(&["id", "--config", &hub.path("collector.toml")]);
     assert_eq!(elsewhere.run(&["id"]), here);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use aggregation::{ElGamal, Table};
 use collector::Config;
 use host::keystore::Keystore;
-use host::store::{Sqlite, Store as _};
+use host::store::{Readers, Sqlite, Store as _};
 use protocol::Rng;
 use protocol::collector::Collector;
 use protocol::id::MeterId;
@@ -46,7 +46,9 @@ impl Hub {
         fs::write(&config, configuration(&state.display().to_string())).unwrap();
         let config = Config::load(&config).unwrap();
         let (_, registrar) = config.identities(&mut rng(1)).unwrap();
-        let store = Sqlite::open(&Keystore::open(&state).unwrap(), "region-north.db").unwrap();
+        let store =
+            Sqlite::open(&Keystore::open(&state).unwrap(), "region-north.db", Readers::OfTheFile)
+                .unwrap();
         Self { dir, config, store, registrar }
     }
 

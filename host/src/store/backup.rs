@@ -8,7 +8,7 @@ use protocol::record::Records;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
-use super::{damage, log, rows, schema, sqlite};
+use super::{beside, damage, log, rows, schema};
 use crate::keystore::Keystore;
 
 /// Pages between two reports of progress: 512 KiB.
@@ -25,7 +25,7 @@ pub fn copy(
     to: &Path,
     mut report: impl FnMut(u64, u64),
 ) -> anyhow::Result<()> {
-    let source = sqlite::open_to_read(&keystore.dir().join(name))?;
+    let source = beside::open_to_read(&keystore.dir().join(name))?;
     // One state of the database, whatever is written meanwhile: a copy that
     // begins again with each commit would never end.
     let snapshot = source.unchecked_transaction()?;

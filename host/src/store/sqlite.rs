@@ -3,10 +3,10 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use anyhow::ensure;
 use protocol::record::{Change, Key, Records, Sort};
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, ffi};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior, ffi};
 
+use super::beside::open_to_read;
 use super::rows::{load, make, unsigned};
 use super::{CommitError, OpenError, Store, damage, log, schema};
 use crate::keystore::Keystore;
@@ -14,6 +14,17 @@ use crate::keystore::Keystore;
 /// The least that is written at once. A commit of a meter changes two to four
 /// places: with pages of 4,096 bytes it writes twice as much.
 const PAGE_BYTES: u32 = 512;
+
+/// How other processes read a database while its owner runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readers {
+    /// The file itself. Beside it is an index of the log, in a file that all
+    /// share: 12 KB of it change with a commit, and go to the disk as soon as
+    /// the operating system writes what is 30 s old.
+    OfTheFile,
+    /// A copy, by [`super::read_copy`]. The index is in the owner's memory.
+    OfCopies,
+}
 
 /// A database in a file of its owner's alone.
 #[derive(Debug)]
@@ -28,15 +39,16 @@ impl Sqlite {
     ///
     /// # Errors
     /// [`OpenError`].
-    pub fn open(keystore: &Keystore, name: &str) -> Result<Self, OpenError> {
+    pub fn open(keystore: &Keystore, name: &str, readers: Readers) -> Result<Self, OpenError> {
         let path = keystore.private_file(name).map_err(OpenError::Unusable)?;
-        match prepared(&path) {
+        match prepared(&path, readers) {
             Ok(connection) => Ok(Self { path, connection }),
             Err(error) => Err(OpenError::of(&path, error)),
         }
     }
 
-    /// Opens the database `name` to look at, also while its owner runs.
+    /// Opens the database `name` to look at, also while its owner runs, if that
+    /// lets readers in.
     ///
     /// # Errors
     /// As [`Sqlite::open`], and where there is none.
@@ -101,8 +113,12 @@ impl Sqlite {
 }
 
 /// A connection to a database that is whole and of the newest form.
-fn prepared(path: &Path) -> anyhow::Result<Connection> {
+fn prepared(path: &Path, readers: Readers) -> anyhow::Result<Connection> {
     let mut connection = Connection::open(path)?;
+    if readers == Readers::OfCopies {
+        // Before the log is looked at: its index is in memory then.
+        connection.pragma_update(None, "locking_mode", "exclusive")?;
+    }
     // Without effect on a file that has pages already.
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;
     log::set_journal(&connection, "wal")?;
@@ -121,13 +137,6 @@ fn prepared(path: &Path) -> anyhow::Result<Connection> {
     // The log's name; SQLite does not look whether that could be written.
     path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())?;
     Ok(connection)
-}
-
-/// A connection that writes nothing.
-pub(super) fn open_to_read(path: &Path) -> anyhow::Result<Connection> {
-    ensure!(path.exists(), "it does not exist: nothing has run here yet");
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    Ok(Connection::open_with_flags(path, flags)?)
 }
 
 impl Store for Sqlite {
@@ -192,6 +201,10 @@ mod tests {
         (dir, keystore)
     }
 
+    fn opened(keystore: &Keystore) -> Sqlite {
+        Sqlite::open(keystore, "meter.db", Readers::OfTheFile).unwrap()
+    }
+
     fn sent(slot: u64, value: u8) -> Change {
         Change::Write(Key::sent(Epoch(1), Slot(slot)), vec![value].into())
     }
@@ -203,10 +216,10 @@ mod tests {
     #[test]
     fn what_was_committed_is_there_after_a_restart() {
         let (_dir, keystore) = folder();
-        let mut store = Sqlite::open(&keystore, "meter.db").unwrap();
+        let mut store = opened(&keystore);
         store.commit(&[sent(1, 1), sent(u64::MAX, 2), sent(1, 3)]).unwrap();
         drop(store);
-        let records = Sqlite::open(&keystore, "meter.db").unwrap().load().unwrap();
+        let records = opened(&keystore).load().unwrap();
         let found: Vec<_> = records.of(Sort::Sent).map(|(key, v)| (key.position, v[0])).collect();
         assert_eq!(found, [(1, 3), (u64::MAX, 2)]);
     }
@@ -214,7 +227,7 @@ mod tests {
     #[test]
     fn records_are_loaded_that_are_wanted_and_no_others() {
         let (_dir, keystore) = folder();
-        let mut store = Sqlite::open(&keystore, "meter.db").unwrap();
+        let mut store = opened(&keystore);
         store.commit(&(0..5).map(|slot| sent(slot, 1)).collect::<Vec<_>>()).unwrap();
         let records = store.load_some(|key| key.position > 2).unwrap();
         let found: Vec<_> = records.of(Sort::Sent).map(|(key, _)| key.position).collect();
@@ -224,7 +237,7 @@ mod tests {
     #[test]
     fn erased_records_are_gone_from_the_file() {
         let (_dir, keystore) = folder();
-        let mut store = Sqlite::open(&keystore, "meter.db").unwrap();
+        let mut store = opened(&keystore);
         let secret = b"a key share that is erased at its epoch's end".to_vec();
         let key = Key::key_share(Epoch(1));
         store.commit(&[Change::Write(key.clone(), secret.clone().into())]).unwrap();
@@ -237,7 +250,7 @@ mod tests {
     #[test]
     fn what_lies_before_a_position_is_erased() {
         let (_dir, keystore) = folder();
-        let mut store = Sqlite::open(&keystore, "meter.db").unwrap();
+        let mut store = opened(&keystore);
         store.commit(&(0..5).map(|slot| sent(slot, 1)).collect::<Vec<_>>()).unwrap();
         store.commit(&[Change::EraseBefore(Sort::Sent, Epoch(1), 3)]).unwrap();
         assert_eq!(slots(&store), [3, 4]);
@@ -246,7 +259,7 @@ mod tests {
     #[test]
     fn a_database_is_its_owners_alone_and_can_be_looked_at_meanwhile() {
         let (_dir, keystore) = folder();
-        let mut store = Sqlite::open(&keystore, "meter.db").unwrap();
+        let mut store = opened(&keystore);
         store.commit(&[sent(1, 1)]).unwrap();
         for file in ["meter.db", "meter.db-wal"] {
             let mode = std::fs::metadata(keystore.dir().join(file)).unwrap().permissions().mode();
@@ -261,10 +274,11 @@ mod tests {
         for (pragma, value, said) in
             [("user_version", 1_000, "newer"), ("application_id", 7, "another program")]
         {
-            let store = Sqlite::open(&keystore, pragma).unwrap();
+            let store = Sqlite::open(&keystore, pragma, Readers::OfTheFile).unwrap();
             store.connection.pragma_update(None, pragma, value).unwrap();
             drop(store);
-            let error = format!("{:#}", Sqlite::open(&keystore, pragma).unwrap_err());
+            let error =
+                format!("{:#}", Sqlite::open(&keystore, pragma, Readers::OfTheFile).unwrap_err());
             assert!(error.contains(said), "{error}");
         }
     }
@@ -276,7 +290,7 @@ mod tests {
     #[test]
     fn a_commit_without_space_changes_nothing_and_may_be_tried_again() {
         let (_dir, keystore) = folder();
-        let mut store = Sqlite::open(&keystore, "meter.db").unwrap();
+        let mut store = opened(&keystore);
         store.commit(&[sent(1, 1)]).unwrap();
         let limit = |store: &Sqlite, pages: i32| {
             store.connection.pragma_update(None, "max_page_count", pages).unwrap();
@@ -295,7 +309,7 @@ mod tests {
     #[test]
     fn a_commit_while_another_program_writes_may_be_tried_again() {
         let (_dir, keystore) = folder();
-        let mut store = Sqlite::open(&keystore, "meter.db").unwrap();
+        let mut store = opened(&keystore);
         store.connection.busy_timeout(std::time::Duration::ZERO).unwrap();
         let other = Connection::open(keystore.dir().join("meter.db")).unwrap();
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -307,7 +321,7 @@ mod tests {
     #[test]
     fn every_other_error_leaves_the_disk_uncertain() {
         let (_dir, keystore) = folder();
-        let mut store = Sqlite::open(&keystore, "meter.db").unwrap();
+        let mut store = opened(&keystore);
         store.connection.execute_batch("DROP TABLE records").unwrap();
         let made = store.commit(&[sent(1, 1)]);
         assert!(matches!(made, Err(CommitError::Uncertain { .. })), "{made:?}");

@@ -1,10 +1,10 @@
 //! What commits cost, for `docs/decisions/0022`: `cargo test --release -p host
 //! --test store figures -- --ignored --nocapture`.
 
-use std::fmt::Write as _;
+use std::time::Duration;
 
 use host::clock;
-use host::store::{Sqlite, Store as _};
+use host::store::{Readers, Sqlite, Store as _};
 
 use crate::suite::{Step, changes, sqlite};
 
@@ -48,42 +48,60 @@ fn contributions(store: &mut Sqlite, bytes: usize, batch: u64) -> f64 {
 fn figures_of_a_collector() {
     for (bytes, batch) in [(120, 256), (120, 1_000), (500, 256), (500, 1_000)] {
         let dir = folder();
-        let rate = contributions(&mut sqlite(&dir.path().join("state")), bytes, batch);
+        let rate =
+            contributions(&mut sqlite(&dir.path().join("state"), Readers::OfTheFile), bytes, batch);
         say(&format!("{bytes} B, {batch} in a commit: {rate:.0} records/s"));
     }
 }
 
-#[test]
-#[ignore = "a measurement: run it alone, built for release"]
-fn figures_of_a_meter() {
-    const ERASED: u64 = 400;
-    const MEASURED: u64 = 2_000;
-    let dir = folder();
-    let mut store = sqlite(&dir.path().join("state"));
-    let mut said = String::new();
-    for (order, first) in [("answer first", 0), ("contribution first", 10_000)] {
-        let mut bytes = [0; 2];
-        for position in first..first + MEASURED {
-            let before = written();
-            let mut contribution = vec![write(4, position, 0, 450), write(3, 0, 0, 40)];
-            if position % 100 == 0 {
-                let erased = position.saturating_sub(ERASED);
-                contribution.extend((4..6).map(|sort| Step::EraseBefore((sort, 1, erased))));
-            }
-            store.commit(&changes(&contribution)).unwrap();
-            let between = written();
-            let mut answer = [write(5, position, 0, 300), write(4, position, 0, 650)];
-            if first > 0 {
-                answer.reverse();
-            }
-            store.commit(&changes(&answer)).unwrap();
-            bytes[0] += between - before;
-            bytes[1] += written() - between;
-        }
-        let [one, two] = bytes.map(|bytes| bytes / MEASURED);
-        writeln!(said, "{order}: {one} B for a contribution, {two} B for an answer").unwrap();
+/// A slot of a meter among 50 in windows of ten, with records as long as theirs.
+fn slot_of_a_meter(store: &mut Sqlite, position: u64) {
+    let mut contribution = vec![write(4, position, 0, 544), write(3, 0, 0, 19)];
+    let window = position / 10;
+    if position % 10 == 3 && window > 2 {
+        let over = (window - 2) * 10;
+        contribution.extend((over - 10..over).map(|slot| Step::Erase((4, 1, slot, 0))));
+        contribution.push(Step::EraseBefore((5, 1, over)));
+        contribution.extend((6..9).map(|sort| Step::EraseBefore((sort, 1, window - 2))));
     }
-    say(&said);
+    let answer = vec![write(5, position, 0, 142), write(4, position, 0, 544)];
+    let listing = vec![write(14, window, 0, 120)];
+    let last = vec![write(15, window, 0, 122), write(8, window, 0, 131), write(7, window, 0, 264)];
+    let bills = vec![write(6, window, 1, 3_655)];
+    let is_last = position % 10 == 9;
+    let ends = [listing, last, bills].into_iter().filter(|_| is_last);
+    for steps in [contribution, answer].into_iter().chain(ends) {
+        store.commit(&changes(&steps)).unwrap();
+    }
+}
+
+/// Bytes written for each of so many slots.
+#[expect(clippy::disallowed_methods, reason = "how long nothing is written is what matters")]
+fn written_for_slots(store: &mut Sqlite, slots: std::ops::Range<u64>, pause: Duration) -> u64 {
+    let (before, all) = (written(), slots.end - slots.start);
+    for position in slots {
+        slot_of_a_meter(store, position);
+        std::thread::sleep(pause);
+    }
+    (written() - before) / all
+}
+
+#[test]
+#[ignore = "a measurement: run it alone, built for release; it takes 25 minutes"]
+fn figures_of_a_meter() {
+    // What is older than 30 s the system writes back within 5 s: what it keeps
+    // of a file is written again for every slot that comes later.
+    const PAUSE: Duration = Duration::from_secs(36);
+    let dir = folder();
+    let mut store = sqlite(&dir.path().join("state"), Readers::OfCopies);
+    for (said, slots, pause) in [
+        ("first slots, in one go", 0..20, Duration::ZERO),
+        ("first slots, each after 36 s", 20..40, PAUSE),
+        ("in one go", 40..2_000, Duration::ZERO),
+        ("each after 36 s", 2_000..2_020, PAUSE),
+    ] {
+        say(&format!("{said}: {} B a slot", written_for_slots(&mut store, slots, pause)));
+    }
 }
 
 #[test]
@@ -91,11 +109,11 @@ fn figures_of_a_meter() {
 fn figures_of_a_check() {
     let dir = folder();
     let state = dir.path().join("state");
-    let mut store = sqlite(&state);
+    let mut store = sqlite(&state, Readers::OfTheFile);
     contributions(&mut store, 900, 1_000);
     let size = store.size().unwrap();
     drop(store);
     let begun = clock::monotonic();
-    drop(sqlite(&state));
+    drop(sqlite(&state, Readers::OfTheFile));
     say(&format!("{size} B: opened and checked in {:?}", begun.elapsed()));
 }

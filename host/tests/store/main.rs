@@ -7,6 +7,7 @@
     reason = "a test that fails says so"
 )]
 
+mod beside;
 mod crash;
 mod disk;
 mod figures;

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use host::Keystore;
-use host::store::{OpenError, Sqlite, Store as _, backup, set_aside};
+use host::store::{OpenError, Readers, Sqlite, Store as _, backup, set_aside};
 use protocol::id::Epoch;
 use protocol::record::{Key, Sort};
 use protocol::slot::{Slot, Timestamp};
@@ -20,7 +20,7 @@ fn folder() -> (tempfile::TempDir, Keystore) {
 }
 
 fn opened(keystore: &Keystore) -> Result<Sqlite, OpenError> {
-    Sqlite::open(keystore, FILE)
+    Sqlite::open(keystore, FILE, Readers::OfTheFile)
 }
 
 /// Overwrites a page of records.
@@ -108,7 +108,10 @@ fn a_database_that_is_put_aside_is_whole_there_and_an_empty_one_takes_its_place(
     drop(running);
     assert_eq!(listed(&opened(&keystore).unwrap().load().unwrap()), []);
     fs::rename(&aside, keystore.dir().join(FILE)).unwrap();
-    assert_eq!(listed(&sqlite(keystore.dir()).load().unwrap()), states(&commits(1, 20, 9_000))[20]);
+    assert_eq!(
+        listed(&sqlite(keystore.dir(), Readers::OfTheFile).load().unwrap()),
+        states(&commits(1, 20, 9_000))[20]
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What a database takes up.
 
-use host::store::Store as _;
+use host::store::{Readers, Store as _};
 
 use crate::disk::folder;
 use crate::suite::{FILE, Step, changes, sqlite};
@@ -21,7 +21,7 @@ fn slot(position: u64) -> Vec<Step> {
 fn ten_thousand_slots_written_and_erased_take_up_no_more_than_those_that_are_kept() {
     const KEPT: u64 = 500;
     let dir = folder();
-    let mut store = sqlite(&dir.path().join("state"));
+    let mut store = sqlite(&dir.path().join("state"), Readers::OfCopies);
     for position in 0..10_000_u64 {
         let mut steps = slot(position);
         if position.is_multiple_of(100) {
@@ -42,7 +42,7 @@ fn ten_thousand_slots_written_and_erased_take_up_no_more_than_those_that_are_kep
 fn a_log_that_a_reader_held_is_cut_back_when_it_has_gone() {
     let dir = folder();
     let state = dir.path().join("state");
-    let mut store = sqlite(&state);
+    let mut store = sqlite(&state, Readers::OfTheFile);
     let reader = rusqlite::Connection::open(state.join(FILE)).unwrap();
     let read = |sql: &str| reader.execute_batch(sql).unwrap();
     read("BEGIN; SELECT count(*) FROM records");

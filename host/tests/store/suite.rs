@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
 
 use host::Keystore;
-use host::store::{CommitError, Sqlite, Store};
+use host::store::{CommitError, Readers, Sqlite, Store};
 use protocol::Rng;
 use protocol::id::Epoch;
 use protocol::record::{Change, Key, Records, Sort};
@@ -14,7 +14,10 @@ use rand::{RngExt as _, SeedableRng as _};
 type Opening = fn(&Path) -> Box<dyn Closing>;
 
 /// Every implementation, with its name.
-pub(crate) const STORES: &[(&str, Opening)] = &[("sqlite", |dir| Box::new(sqlite(dir)))];
+pub(crate) const STORES: &[(&str, Opening)] = &[
+    ("sqlite, read in place", |dir| Box::new(sqlite(dir, Readers::OfTheFile))),
+    ("sqlite, read in copies", |dir| Box::new(sqlite(dir, Readers::OfCopies))),
+];
 
 /// A store that can be closed.
 pub(crate) trait Closing: Store {
@@ -31,8 +34,8 @@ impl Closing for Sqlite {
 /// The file of an SQLite store.
 pub(crate) const FILE: &str = "meter.db";
 
-pub(crate) fn sqlite(dir: &Path) -> Sqlite {
-    Sqlite::open(&Keystore::open(dir).unwrap(), FILE).unwrap()
+pub(crate) fn sqlite(dir: &Path, readers: Readers) -> Sqlite {
+    Sqlite::open(&Keystore::open(dir).unwrap(), FILE, readers).unwrap()
 }
 
 /// A change as plain numbers, of which any number of changes can be made.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aggregation::{ElGamal, Scheme as _, Table};
-use host::store::{Sqlite, Store as _};
+use host::store::{Readers, Sqlite, Store as _};
 use meter_agent::Config;
 use meter_agent::slots::Slots;
 use protocol::Rng;
@@ -256,7 +256,8 @@ pub(crate) fn config(dir: &Path) -> Config {
 pub(crate) fn kept(disk: &Records) -> (tempfile::TempDir, Config, Sqlite) {
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path());
-    let mut store = Sqlite::open(&config.keystore().unwrap(), "meter.db").unwrap();
+    let mut store =
+        Sqlite::open(&config.keystore().unwrap(), "meter.db", Readers::OfCopies).unwrap();
     let all = Sort::ALL.iter().flat_map(|sort| disk.of(*sort));
     let write = |(key, value): (&_, &[u8])| Change::Write(Clone::clone(key), value.to_vec().into());
     store.commit(&all.map(write).collect::<Vec<_>>()).unwrap();

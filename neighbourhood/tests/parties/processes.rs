@@ -146,21 +146,20 @@ async fn garbage_on_every_topic_is_counted_and_stops_nobody() {
 }
 
 #[tokio::test]
-async fn an_agent_whose_store_takes_no_commit_is_not_ready_until_it_does_again() {
+async fn a_collector_whose_store_another_program_locks_is_not_ready_until_it_is_free() {
     let dir = tempfile::tempdir().unwrap();
     let mut rig = Rig::new(&["north"], Broker::Embedded, &readings(&dir));
     let mut watch = Watch::on(rig.port, &["north"]);
     rig.start_all(&["north"]);
     watch.until("a region sum", |seen| count(seen, "north", "region") > 0).await;
-    let name = agent("north", 0);
-    rig.until_health(&name, "/readyz", |answer| answer.starts_with("HTTP/1.1 200 ")).await;
-    let other = rusqlite::Connection::open(rig.path(&name).join("meter.db")).unwrap();
+    rig.until_health("collector", "/readyz", |answer| answer.starts_with("HTTP/1.1 200 ")).await;
+    let other = rusqlite::Connection::open(rig.path("collector").join("region-north.db")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let refused = r#""check":"store","ok":false,"reason":""#;
-    rig.until_health(&name, "/readyz", |answer| answer.contains(refused)).await;
-    assert!(rig.health(&name, "/livez").await.starts_with("HTTP/1.1 200 "));
+    rig.until_health("collector", "/readyz", |answer| answer.contains(refused)).await;
+    assert!(rig.health("collector", "/livez").await.starts_with("HTTP/1.1 200 "));
     other.execute_batch("ROLLBACK").unwrap();
-    rig.until_health(&name, "/readyz", |answer| answer.starts_with("HTTP/1.1 200 ")).await;
+    rig.until_health("collector", "/readyz", |answer| answer.starts_with("HTTP/1.1 200 ")).await;
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use benches::keys;
 use benches::region::{EPOCH, identity, meter_id, parameters, reading, rng};
 use host::clock;
 use host::keystore::Keystore;
-use host::store::{Sqlite, Store as _};
+use host::store::{Readers, Sqlite, Store as _};
 use protocol::envelope::seal;
 use protocol::id::{Digest, MeterId, RegionId, Sender};
 use protocol::identity::Identity;
@@ -101,7 +101,7 @@ impl Office {
         let roster = self.roster(region, meters + 1);
         let signed = self.registrar.sign(region, EPOCH, &roster);
         let roster = AcceptedRoster::open(&signed, region, &self.registrar.key())?;
-        let mut store = Sqlite::open(&self.keystore, &format!("region-{region}.db"))?;
+        let mut store = Sqlite::open(&self.keystore, &format!("region-{region}.db"), Readers::OfTheFile)?;
         store.commit(&[Change::Write(Key::roster(EPOCH), signed.into())])?;
         let outboxes = (0..meters).map(|at| outbox(&roster, at)).collect();
         Ok(Street { region: region.clone(), roster, outboxes })
