@@ -1,7 +1,8 @@
 //! Databases read beside their owners.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{ErrorKind, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
@@ -48,7 +49,9 @@ pub fn read_copy(keystore: &Keystore, name: &str) -> anyhow::Result<Records> {
 /// erased from the database one day; beside it where the system has no folder
 /// for that.
 fn folder(keystore: &Keystore) -> std::io::Result<TempDir> {
-    tempfile::tempdir_in(MEMORY).or_else(|_| tempfile::tempdir_in(keystore.dir()))
+    let mut private = tempfile::Builder::new();
+    private.permissions(Permissions::from_mode(0o700));
+    private.tempdir_in(MEMORY).or_else(|_| private.tempdir_in(keystore.dir()))
 }
 
 /// A connection that writes nothing.
@@ -63,7 +66,8 @@ pub(super) fn open_to_read(path: &Path) -> anyhow::Result<Connection> {
 /// What the owner changes in the database meanwhile it takes from the log, and
 /// as long as that is not begun anew it still holds all of it. So the copied log
 /// puts right what was copied half. Its last commit may be there in half, and is
-/// none then, as after a crash. `between` is called after the one and before the other.
+/// none then, as after a crash. `between` is called after the one and before the
+/// other.
 fn copied(path: &Path, copy: &Path, between: impl FnOnce()) -> anyhow::Result<bool> {
     let (log, log_copy) = (log_of(path), log_of(copy));
     let before = header(&log)?;
@@ -133,6 +137,19 @@ mod tests {
         super::super::damage::check(&connection).unwrap();
         let records = rows::load(&connection, |_| true).unwrap();
         Some(records.of(Sort::Sent).map(|(_, value)| value[0]).collect())
+    }
+
+    #[test]
+    fn a_copy_is_its_readers_alone() {
+        let (dir, _store) = owner(1);
+        let keystore = Keystore::open(&dir.path().join("state")).unwrap();
+        let folder = folder(&keystore).unwrap();
+        let copy = folder.path().join(FILE);
+        copied(&keystore.dir().join(FILE), &copy, || ()).unwrap();
+        for (path, expected) in [(folder.path(), 0o700), (&copy, 0o600), (&log_of(&copy), 0o600)] {
+            let mode = fs::metadata(path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, expected, "{}", path.display());
+        }
     }
 
     #[test]
