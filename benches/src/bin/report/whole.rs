@@ -12,9 +12,9 @@ pub(crate) fn section(results: &Results) -> String {
     let Some(run) = results.other("neighbourhood.json") else {
         return page + "Not measured.\n";
     };
-    let number = |path: &str| run.pointer(path).and_then(Value::as_f64).unwrap_or(f64::NAN);
-    let text = |path: &str| run.pointer(path).and_then(Value::as_str).unwrap_or("unknown");
-    let _ = writeln!(page, "Command: `{}`, watched by `whole` in `benches/`.\n", text("/command"));
+    let command = run.pointer("/command").and_then(Value::as_str).unwrap_or("unknown");
+    let _ = writeln!(page, "Command: `{command}`, watched by `whole` in `benches/`.\n");
+    let number = |path: &str| number(&run, path);
     page += "| sums | results | right | after the end of the next slot | p50 | p99 | longest |\n";
     page += "|---|---|---|---|---|---|---|\n";
     let mut all_good = true;
@@ -44,7 +44,18 @@ pub(crate) fn section(results: &Results) -> String {
         number("/regions/results"),
         number("/ending/refused"),
     );
-    page += "| process | count | processor time | of one core | memory, most seen | written for each slot |\n";
+    page + &processes(&run)
+}
+
+fn number(run: &Value, path: &str) -> f64 {
+    run.pointer(path).and_then(Value::as_f64).unwrap_or(f64::NAN)
+}
+
+/// What each process has used.
+fn processes(run: &Value) -> String {
+    let number = |path: &str| number(run, path);
+    let mut page = "| process | count | processor time | of one core | memory, most seen | written for each slot |\n"
+        .to_owned();
     page += "|---|---|---|---|---|---|\n";
     let seconds = number("/ending/seconds");
     for (process, key) in [("collector, with broker and table", "collector"), ("agent", "agent")] {
@@ -64,7 +75,14 @@ pub(crate) fn section(results: &Results) -> String {
     }
     page += "\nWritten is what went to the disk (`write_bytes`) from one region sum to the next, the median and\n\
              the mean: the end of a window, here every tenth slot, adds its listing, claim and proofs.\n\
-             At most 20 kB of an agent are the target. On a file system in memory it is 0.\n";
+             On a file system in memory it is 0. ";
+    let written = number("/agent/written_per_slot_mean");
+    let reason = "see the table";
+    let _ = writeln!(
+        page,
+        "At most 20 kB of an agent on average: {}.",
+        verdict(written <= 2e4, reason)
+    );
     let load = number("/load_1m_after");
     let _ = writeln!(
         page,

@@ -78,7 +78,7 @@ struct Storm {
     failed_attempts: u64,
     wrong: u64,
     collector_first: Usage,
-    collector_storm: Usage,
+    collector_until_settled: Usage,
     generator: Usage,
 }
 
@@ -145,7 +145,7 @@ async fn storm(args: &Args) -> anyhow::Result<Storm> {
         failed_attempts: (failed - lost).saturating_sub(all),
         wrong: meters.progress.wrong.load(Ordering::Relaxed),
         collector_first,
-        collector_storm: hub.usage()?,
+        collector_until_settled: hub.usage()?,
         generator: hub::usage(std::process::id())?,
     })
 }
@@ -189,7 +189,7 @@ impl Wait {
 impl Storm {
     fn line(&self) -> String {
         let mib = |bytes| bytes as f64 / f64::from(1 << 20);
-        let Usage { memory_peak_bytes, cpu_ms } = self.collector_storm;
+        let Usage { memory_peak_bytes, cpu_ms } = self.collector_until_settled;
         format!(
             "{} meters in {} regions settled {:.1} s after the kill (at most {} s): collector and \
              broker {:.0} MiB at most, {:.1} s of processor time; {} contributions sent, {} failed \

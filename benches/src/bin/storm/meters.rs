@@ -161,8 +161,7 @@ impl Meter {
                 }
                 () = sleep_until(due), if may_send => {
                     self.send()?;
-                    let most = span.as_millis() as u64;
-                    due = Instant::now() + Duration::from_millis(rng.random_range(most / 2..=most));
+                    due = Instant::now() + rng.random_range(span / 2..=span);
                     span = LONGEST.min(2 * span);
                 }
             }

@@ -101,7 +101,8 @@ impl Office {
         let roster = self.roster(region, meters + 1);
         let signed = self.registrar.sign(region, EPOCH, &roster);
         let roster = AcceptedRoster::open(&signed, region, &self.registrar.key())?;
-        let mut store = Sqlite::open(&self.keystore, &format!("region-{region}.db"), Readers::OfTheFile)?;
+        let mut store =
+            Sqlite::open(&self.keystore, &format!("region-{region}.db"), Readers::OfTheFile)?;
         store.commit(&[Change::Write(Key::roster(EPOCH), signed.into())])?;
         let outboxes = (0..meters).map(|at| outbox(&roster, at)).collect();
         Ok(Street { region: region.clone(), roster, outboxes })
