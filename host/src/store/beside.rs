@@ -3,14 +3,14 @@
 use std::fs::{self, File, Permissions};
 use std::io::{ErrorKind, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, bail, ensure};
 use protocol::record::Records;
 use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
 
-use super::{rows, schema};
+use super::{log, rows, schema};
 use crate::keystore::Keystore;
 
 /// How often a copy is begun.
@@ -30,7 +30,7 @@ const LOG_HEADER: usize = 32;
 pub fn read_copy(keystore: &Keystore, name: &str) -> anyhow::Result<Records> {
     let path = keystore.dir().join(name);
     let read = || {
-        ensure!(path.exists(), "it does not exist: nothing has run here yet");
+        check_is_there(&path)?;
         let folder = folder(keystore)?;
         let copy = folder.path().join(name);
         for _ in 0..ATTEMPTS {
@@ -56,9 +56,14 @@ fn folder(keystore: &Keystore) -> std::io::Result<TempDir> {
 
 /// A connection that writes nothing.
 pub(super) fn open_to_read(path: &Path) -> anyhow::Result<Connection> {
-    ensure!(path.exists(), "it does not exist: nothing has run here yet");
+    check_is_there(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     Ok(Connection::open_with_flags(path, flags)?)
+}
+
+fn check_is_there(path: &Path) -> anyhow::Result<()> {
+    ensure!(path.exists(), "it does not exist: nothing has run here yet");
+    Ok(())
 }
 
 /// Copies a database, and then its log: whether they fit together.
@@ -69,19 +74,15 @@ pub(super) fn open_to_read(path: &Path) -> anyhow::Result<Connection> {
 /// none then, as after a crash. `between` is called after the one and before the
 /// other.
 fn copied(path: &Path, copy: &Path, between: impl FnOnce()) -> anyhow::Result<bool> {
-    let (log, log_copy) = (log_of(path), log_of(copy));
-    let before = header(&log)?;
+    let (from, to) = (log::path_of(path), log::path_of(copy));
+    let before = header(&from)?;
     fs::copy(path, copy)?;
     between();
-    match fs::copy(&log, &log_copy) {
-        Err(error) if error.kind() == ErrorKind::NotFound => File::create(&log_copy).map(|_| 0)?,
+    match fs::copy(&from, &to) {
+        Err(error) if error.kind() == ErrorKind::NotFound => File::create(&to).map(|_| 0)?,
         bytes => bytes?,
     };
-    Ok(header(&log)? == before)
-}
-
-fn log_of(path: &Path) -> PathBuf {
-    PathBuf::from(format!("{}-wal", path.display()))
+    Ok(header(&from)? == before)
 }
 
 /// The beginning of a log; nothing where there is none.
@@ -146,7 +147,9 @@ mod tests {
         let folder = folder(&keystore).unwrap();
         let copy = folder.path().join(FILE);
         copied(&keystore.dir().join(FILE), &copy, || ()).unwrap();
-        for (path, expected) in [(folder.path(), 0o700), (&copy, 0o600), (&log_of(&copy), 0o600)] {
+        for (path, expected) in
+            [(folder.path(), 0o700), (&copy, 0o600), (&log::path_of(&copy), 0o600)]
+        {
             let mode = fs::metadata(path).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, expected, "{}", path.display());
         }

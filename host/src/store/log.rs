@@ -1,6 +1,8 @@
 //! The log beside a database, which SQLite calls WAL: what was committed is in
 //! it until it is copied into the database.
 
+use std::path::{Path, PathBuf};
+
 use anyhow::ensure;
 use rusqlite::Connection;
 use rusqlite::hooks::Wal;
@@ -10,6 +12,11 @@ use super::sqlite::leaves_the_disk_as_it_was;
 /// The log is copied into the database once it is of this size. A larger one
 /// saves little: each page that was added is copied once at least.
 const LOG_BYTES: u32 = 4 << 20;
+
+/// The log of the database at a path.
+pub(super) fn path_of(database: &Path) -> PathBuf {
+    PathBuf::from(format!("{}-wal", database.display()))
+}
 
 /// Chooses the kind of journal: `wal` is a log beside the database. The mode is
 /// said first, and whether it could be written comes with the statement's end:

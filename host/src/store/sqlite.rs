@@ -89,7 +89,7 @@ impl Sqlite {
     /// Where that cannot be found out.
     pub fn size(&self) -> anyhow::Result<u64> {
         let bytes = |path: &Path| Ok::<_, std::io::Error>(std::fs::metadata(path)?.len());
-        Ok(bytes(&self.path)? + bytes(Path::new(&format!("{}-wal", self.path.display())))?)
+        Ok(bytes(&self.path)? + bytes(&log::path_of(&self.path))?)
     }
 
     /// Takes a turn among the readers and reads the header: for an owner that
